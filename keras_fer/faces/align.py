@@ -1,0 +1,76 @@
+"""The square around a face, upright, as models were trained to see it."""
+
+import math
+
+import numpy as np
+
+from keras_fer.faces.pictures import as_picture
+
+MARGIN = 0.0
+"""Default margin. `benchmarks/crop_margin.py` finds it best for all three detectors."""
+
+# Eyes nearer to each other than this share of the box belong to a face in profile,
+# where the line through them says little about the head.
+_MIN_EYE_DISTANCE = 0.15
+
+
+def crop(image, face, margin=MARGIN, align=True):
+    """Cuts out a face.
+
+    The square stands on the centre of the face's box; its side is the longer side of
+    the box, extended by `margin` on each of the four sides. With `align` it is turned
+    so that the eyes are level. What lies outside the picture repeats its border.
+
+    Args:
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
+        face: A `Face` of that picture.
+        margin: Share of the box's longer side, above -0.5.
+        align: Whether to level the eyes, where the face has landmarks.
+
+    Returns:
+        `(S, S, 3)` uint8 RGB at the picture's own resolution.
+
+    Raises:
+        PictureError: The array is not a picture.
+        ValueError: `margin` is out of range.
+    """
+    import cv2
+
+    image = as_picture(image)
+    if not -0.5 < margin < math.inf:
+        raise ValueError(
+            f"`margin` should be a number above -0.5. Received: margin={margin!r}"
+        )
+    x, y, width, height = face.box
+    side = max(1, round(max(width, height) * (1 + 2 * margin)))
+    angle = _roll(face) if align else 0.0
+
+    # Pixel (u, v) of the crop shows point centre + R (u, v), measured from the
+    # centres of both. Half a pixel: OpenCV counts from the centre of the first one.
+    centre = np.array([x + width / 2, y + height / 2]) - 0.5
+    rotation = np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    # Only the neighbourhood is warped: OpenCV takes no picture of 32768 pixels a side.
+    reach = math.ceil(side * 0.75) + 3
+    left, top = np.maximum(np.floor(centre).astype(int) - reach, 0)
+    right, bottom = np.floor(centre).astype(int) + reach + 1
+    offset = centre - (left, top) - rotation @ np.full(2, (side - 1) / 2)
+    return cv2.warpAffine(
+        image[top:bottom, left:right],
+        np.column_stack([rotation, offset]),
+        (side, side),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _roll(face):
+    """Angle of the line through the eyes, in radians, clockwise in the picture."""
+    if face.landmarks is None:
+        return 0.0
+    left, right = np.asarray(face.landmarks[:2], dtype=float)
+    across, down = right - left
+    if math.hypot(across, down) < _MIN_EYE_DISTANCE * max(face.box[2:]):
+        return 0.0
+    return math.atan2(down, across)

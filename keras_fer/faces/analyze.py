@@ -1,0 +1,101 @@
+"""A picture to its faces and what they express."""
+
+import dataclasses
+import functools
+import os
+
+import numpy as np
+from PIL import Image
+
+from keras_fer.faces.align import crop
+from keras_fer.faces.detect import detect
+from keras_fer.faces.pictures import as_picture, read_picture
+
+# Faces a forward pass, which bounds memory on pictures of crowds.
+_BATCH = 64
+
+
+def analyze(image, model="patt_lite", detector="mtcnn", align=True):
+    """Finds the faces in a picture and what they express.
+
+    Args:
+        image: The path of a picture, or an array: `(H, W)`, `(H, W, 1)` or
+            `(H, W, 3)`, grey or RGB, 0–255.
+        model: A name that `keras_fer.zoo.load` knows (loaded once), or a model with
+            `labels`.
+        detector: See `detect`.
+        align: See `crop`.
+
+    Returns:
+        A list of `Face` with probabilities, largest first; empty where there is none.
+
+    Raises:
+        PictureError: The file or array is not a usable picture.
+        ValueError: The model has no labels, or an argument is unknown.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        image = read_picture(image)
+    else:
+        image = as_picture(image)
+    if isinstance(model, str):
+        model = _load(model)
+    faces = detect(image, detector)
+    if not faces:
+        return []
+    crops = [crop(image, face, align=align) for face in faces]
+    probabilities = predict_crops(model, crops).tolist()
+    return [
+        dataclasses.replace(
+            face, probabilities=dict(zip(model.labels, row, strict=True))
+        )
+        for face, row in zip(faces, probabilities, strict=True)
+    ]
+
+
+def predict_crops(model, crops):
+    """Predicts crops of different sizes together.
+
+    A batch has one size, so crops are brought to the model's own. Pillow's bilinear
+    filter is antialiased like the one in the model's graph, which then has nothing
+    left to resize: a crop gives what `model(crop[None])` gives, to rounding.
+
+    Args:
+        model: A model with `labels` and perhaps `input_size` (else 224).
+        crops: Pictures `(S, S, 3)`, uint8; at least one.
+
+    Returns:
+        `(len(crops), len(model.labels))` probabilities.
+
+    Raises:
+        ValueError: The model does not have one label for each output.
+    """
+    size = getattr(model, "input_size", 224)
+    batch = np.stack(
+        [
+            np.asarray(
+                Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+            )
+            for picture in crops
+        ]
+    )
+    # Not `predict`, whose bookkeeping costs more than the forward pass of a face.
+    probabilities = np.concatenate(
+        [
+            np.asarray(model.predict_on_batch(batch[start : start + _BATCH]))
+            for start in range(0, len(batch), _BATCH)
+        ]
+    )
+    labels = getattr(model, "labels", ())
+    if len(labels) != probabilities.shape[-1]:
+        raise ValueError(
+            f"`model.labels` should name the {probabilities.shape[-1]} outputs of the "
+            f"model. Received: labels={labels!r}. Set them in the order of training."
+        )
+    return probabilities
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name):
+    from keras_fer import zoo
+
+    return zoo.load(name)

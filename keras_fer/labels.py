@@ -1,0 +1,184 @@
+"""The canonical label order and every dataset's own codes.
+
+Every model of `keras_fer` names its classes in the order of `LABELS`; seven-class
+models use the first seven. Datasets number the same expressions in ten different
+ways, so codes are never copied from one to another: they are mapped by **name**.
+"""
+
+LABELS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+)
+
+# Other spellings that datasets, papers and folders use for the same expression.
+_SYNONYMS = {
+    "neutrality": "neutral",
+    "normal": "neutral",
+    "happy": "happiness",
+    "joy": "happiness",
+    "surprised": "surprise",
+    "sad": "sadness",
+    "angry": "anger",
+    "disgusted": "disgust",
+    "afraid": "fear",
+    "fearful": "fear",
+    "scared": "fear",
+}
+
+# Dataset -> its own code -> expression, or None where the code says that there is
+# no (usable) expression. A code is what stands in the dataset's own files: a number,
+# or the name of a folder, or a part of a file's name.
+DATASET_CODES = {
+    # fer2013.csv, column "emotion".
+    "fer2013": dict(
+        enumerate(
+            ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+        )
+    ),
+    # fer2013new.csv, position of the vote column.
+    "ferplus": {**dict(enumerate(LABELS)), 8: None, 9: None},
+    # list_patition_label.txt.
+    "raf_db": dict(
+        enumerate(
+            ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
+            start=1,
+        )
+    ),
+    # 8 none, 9 uncertain, 10 no face.
+    "affectnet": {
+        0: "neutral",
+        1: "happiness",
+        2: "sadness",
+        3: "surprise",
+        4: "fear",
+        5: "disgust",
+        6: "anger",
+        7: "contempt",
+        8: None,
+        9: None,
+        10: None,
+    },
+    # Emotion/*/*_emotion.txt; 0 is the first, neutral frame of every sequence.
+    "ck_plus": dict(
+        enumerate(
+            (
+                "neutral",
+                "anger",
+                "contempt",
+                "disgust",
+                "fear",
+                "happiness",
+                "sadness",
+                "surprise",
+            )
+        )
+    ),
+    # The seven-class annotation of 2020; later years add 7, "other". -1 is invalid.
+    "aff_wild2": {
+        -1: None,
+        0: "neutral",
+        1: "anger",
+        2: "disgust",
+        3: "fear",
+        4: "happiness",
+        5: "sadness",
+        6: "surprise",
+        7: None,
+    },
+    # Folder names.
+    "sfew": {
+        "Angry": "anger",
+        "Disgust": "disgust",
+        "Fear": "fear",
+        "Happy": "happiness",
+        "Neutral": "neutral",
+        "Sad": "sadness",
+        "Surprise": "surprise",
+    },
+    # Folder names; the set has no neutral class.
+    "oulu_casia": {
+        "Anger": "anger",
+        "Disgust": "disgust",
+        "Fear": "fear",
+        "Happiness": "happiness",
+        "Sadness": "sadness",
+        "Surprise": "surprise",
+    },
+    # The two letters in a file's name, as in KA.AN1.39.tiff.
+    "jaffe": {
+        "NE": "neutral",
+        "HA": "happiness",
+        "SU": "surprise",
+        "SA": "sadness",
+        "AN": "anger",
+        "DI": "disgust",
+        "FE": "fear",
+    },
+    # By name: copies of this set in circulation number the classes differently.
+    "fed_ro": {name: name for name in LABELS[:7]},
+}
+
+
+def canonical_name(name):
+    """The canonical spelling of an expression's name.
+
+    Args:
+        name: A name in any case, such as `"Angry"` or `"happiness"`.
+
+    Returns:
+        One of `LABELS`.
+
+    Raises:
+        ValueError: The name is not a known expression.
+    """
+    key = name.strip().lower() if isinstance(name, str) else name
+    key = _SYNONYMS.get(key, key)
+    if key not in LABELS:
+        raise ValueError(
+            f"Unknown expression. Received: name={name!r}. Expected one of "
+            f"{', '.join(LABELS)}, or a common spelling of it such as 'angry'."
+        )
+    return key
+
+
+def label_index(name):
+    """Position of an expression in `LABELS`, from its name.
+
+    Raises:
+        ValueError: The name is not a known expression.
+    """
+    return LABELS.index(canonical_name(name))
+
+
+def from_dataset(dataset, code):
+    """The canonical name behind a dataset's own code.
+
+    Args:
+        dataset: A key of `DATASET_CODES`, such as `"raf_db"`.
+        code: The code as it stands in the dataset's files.
+
+    Returns:
+        One of `LABELS`, or `None` where the code means that there is no usable
+        expression (unknown, not a face, invalid).
+
+    Raises:
+        ValueError: The dataset is unknown or has no such code.
+    """
+    if dataset not in DATASET_CODES:
+        raise ValueError(
+            f"Unknown dataset. Received: dataset={dataset!r}. "
+            f"Expected one of {', '.join(sorted(DATASET_CODES))}."
+        )
+    codes = DATASET_CODES[dataset]
+    if code not in codes:
+        raise ValueError(
+            f"{dataset} has no such label. Received: code={code!r}. "
+            f"Expected one of {', '.join(repr(known) for known in codes)}."
+        )
+    return codes[code]

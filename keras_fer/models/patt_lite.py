@@ -1,0 +1,103 @@
+"""PAtt-Lite: patches and attention on a truncated MobileNetV1."""
+
+import warnings
+
+import keras
+from keras import layers
+
+from keras_fer.layers.image_normalization import ImageNormalization
+from keras_fer.layers.patch_extraction import PatchExtraction
+from keras_fer.layers.patch_token_attention import PatchTokenAttention
+from keras_fer.models import trunks
+from keras_fer.models.classifier import (
+    ExpressionClassifier,
+    classify,
+    resolve_labels,
+)
+
+ATTENTIONS = ("patch_tokens", "none", "batch_legacy")
+
+
+def PAttLite(
+    num_classes=None,
+    labels=None,
+    input_size=224,
+    attention="patch_tokens",
+    trunk_weights="imagenet",
+    patch_dropout=0.2,
+    dropout=0.2,
+    name="patt_lite",
+):
+    """PAtt-Lite (Ngwe et al., arXiv 2306.09626, IEEE Access 2024, figure 2).
+
+    MobileNetV1 up to `conv_dw_9_relu` (stride 16, 512 channels), patch extraction to
+    a 2x2 grid of 256 channels, average pooling, a 32-unit bottleneck, a softmax.
+
+    The published attention is a defect: applied to the pooled `(B, 32)` tensor, it
+    runs across the batch, so a face's prediction depends on the faces beside it and
+    a class-sorted test set leaks its labels. `attention` says what stands there:
+
+    - `"patch_tokens"`: attention over the four patches of one face, before pooling;
+      our reading of the paper's intent. A prediction never depends on batch mates.
+    - `"none"`: no attention.
+    - `"batch_legacy"`: as published, for study only. It warns.
+
+    Args:
+        num_classes: Number of classes; 7 and 8 name themselves. Default: the number
+            of `labels`, or 7.
+        labels: Names of the classes.
+        input_size: Side in pixels to which pictures are resized, 48 to 224.
+        attention: `"patch_tokens"`, `"none"` or `"batch_legacy"`.
+        trunk_weights: `"imagenet"`, a weights file, or `None`; see
+            `keras_fer.models.trunks.mobilenet_v1`.
+        patch_dropout: Rate of spatial dropout on the patches (paper: 0.2, stage 2).
+        dropout: Rate of dropout before the bottleneck (paper: 0.1, then 0.2).
+        name: Name of the model.
+
+    Returns:
+        An `ExpressionClassifier`.
+
+    Raises:
+        ValueError: An argument is out of range.
+        FileNotFoundError: The weights file of the trunk does not exist.
+    """
+    if num_classes is None and labels is None:
+        num_classes = 7
+    labels = resolve_labels(num_classes, labels)
+    if not isinstance(input_size, int) or not 48 <= input_size <= 224:
+        raise ValueError(
+            "`input_size` should be an integer from 48 to 224. "
+            f"Received: input_size={input_size!r}"
+        )
+    if attention not in ATTENTIONS:
+        raise ValueError(
+            f"`attention` should be one of {', '.join(ATTENTIONS)}. "
+            f"Received: attention={attention!r}"
+        )
+    if attention == "batch_legacy":
+        warnings.warn(
+            'attention="batch_legacy" attends across the batch: predictions depend on '
+            "batch mates and labels leak. It is here for study only.",
+            stacklevel=2,
+        )
+
+    # === Layers ===
+    trunk = trunks.mobilenet_v1(
+        input_size, cut="conv_dw_9_relu", weights=trunk_weights, name="trunk"
+    )
+
+    # === Functional model ===
+    images = keras.Input((None, None, None), name="image")
+    x = ImageNormalization(input_size, name="normalization")(images)
+    x = trunk(x)
+    x = PatchExtraction(256, name="patches")(x)
+    if attention == "patch_tokens":
+        x = PatchTokenAttention(name="attention")(x)
+    x = layers.SpatialDropout2D(patch_dropout, name="patch_dropout")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Dense(32, activation="relu", name="bottleneck")(x)
+    x = layers.BatchNormalization(name="bottleneck_norm")(x)
+    if attention == "batch_legacy":
+        x = layers.Attention(use_scale=True, name="attention")([x, x])
+    return ExpressionClassifier(images, classify(x, labels), name=name)

@@ -1,0 +1,92 @@
+"""The presets: data only. `zoo/results/` in the repository holds their full results."""
+
+import dataclasses
+
+from keras_fer.labels import LABELS
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What must travel with weights.
+
+    Attributes:
+        name: `"architecture.tag"`.
+        architecture: Name of the function in `keras_fer.models`.
+        arguments: What it was called with, besides `labels` and `trunk_weights`.
+        labels: Names of the outputs, in order.
+        paper: The method's publication, and how this differs from it.
+        parameters: Number of weights.
+        macs: Multiply-accumulate operations for one picture.
+        input: What goes in.
+        data: What the weights were trained on.
+        selection: What the weights were chosen on.
+        split: What `score` was measured on.
+        score: Metric to value, in percent, one crop, no test-time augmentation.
+        licence: Licence of the weights, and what else binds them.
+        sha256: Hash of the weights file, or `None` where there are no weights.
+        repo: Hugging Face Hub repository, or `None`.
+        revision: Its pinned commit, or `None`.
+    """
+
+    name: str
+    architecture: str
+    arguments: dict
+    labels: tuple
+    paper: str
+    parameters: int
+    macs: int
+    input: str
+    data: str
+    selection: str
+    split: str
+    score: dict
+    licence: str
+    sha256: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+
+
+_PATT_LITE = {
+    "architecture": "PAttLite",
+    "arguments": {"input_size": 64},
+    "paper": (
+        "PAtt-Lite, Ngwe et al., arXiv 2306.09626. Ours attends over the patches of "
+        "one face; the published code attends across the batch."
+    ),
+    "input": "grey or RGB face crop, 0-255, any size; resized to 64x64 in the graph",
+    "selection": "a twelfth of the train split, carved by the pixels' checksum",
+    "licence": (
+        "Apache-2.0 for the weights; the training pictures have no explicit licence"
+    ),
+}
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        ModelInfo(
+            name="patt_lite.ferplus",
+            labels=LABELS,
+            parameters=1_102_665 + 33,
+            macs=0,
+            data="FER2013 train split with FER+ votes as soft labels",
+            split="public test",
+            score={},
+            sha256=None,
+            **_PATT_LITE,
+        ),
+        ModelInfo(
+            name="patt_lite.fer2013",
+            labels=LABELS[:7],
+            parameters=1_102_665,
+            macs=0,
+            data="FER2013 train split, FER2013 labels, from patt_lite.ferplus",
+            split="public test",
+            score={},
+            sha256=None,
+            **_PATT_LITE,
+        ),
+    )
+}
+
+# What an architecture's name alone stands for.
+DEFAULTS = {"patt_lite": "patt_lite.ferplus"}

@@ -1,0 +1,52 @@
+"""Packaging of keras_fer; tool settings are in pyproject.toml."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+FACES = ["mtcnn>=1.0.0", "opencv-python-headless>=4.13,<5"]  # 5.x has no cascades
+DATASETS = [
+    "tensorflow-datasets>=4.9.10",
+    "importlib_resources>=6.5",  # tensorflow-datasets needs it without saying so
+]
+TRAIN = [*DATASETS, "keras-cv>=0.9.0", "scikit-learn>=1.9", "tensorboard>=2.20"]
+TEST = ["pytest>=9.0", "scikit-learn>=1.9", "jax>=0.10"]
+
+setup(
+    name="keras-fer",
+    version="0.1.0",
+    description="Facial expression recognition in Keras 3: papers, weights, honesty",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_fer", "keras_fer.*"]),
+    package_data={"keras_fer": ["py.typed", "zoo/weights/*"]},
+    install_requires=[
+        "tensorflow>=2.21",
+        "keras>=3.15",
+        "numpy>=2.4",
+        "huggingface-hub>=2.4,<3",  # major releases change the HTTP client
+        "wrapt>=2.0",
+        # The main job, a photo in and an expression out, needs these too.
+        *FACES,
+        "pillow>=12.0",
+        "matplotlib>=3.10",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "faces": FACES,
+        "datasets": DATASETS,
+        "train": TRAIN,
+        "test": TEST,
+        "dev": [*TRAIN, *TEST, "ruff>=0.14", "codespell>=2.4", "pre-commit>=4.0"],
+    },
+    entry_points={"console_scripts": ["keras-fer=keras_fer.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

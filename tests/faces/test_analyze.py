@@ -1,0 +1,54 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_fer.faces import PictureError, analyze, crop, detect
+
+
+def test_portrait(portrait_path, portrait, model):
+    (face,) = analyze(portrait_path, model, detector="haar")
+    assert tuple(face.probabilities) == model.labels
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert face.confidence == max(face.probabilities.values())
+    assert face.probabilities[face.label] == face.confidence
+    assert analyze(portrait, model, detector="haar") == [face]
+
+
+def test_is_the_models_own_prediction(portrait, model):
+    """Batching crops at one size does what the model does to a single crop."""
+    (found,) = detect(portrait, "mtcnn")
+    (face,) = analyze(portrait, model)
+    alone = np.asarray(model(crop(portrait, found)[None]))[0]
+    np.testing.assert_allclose(list(face.probabilities.values()), alone, atol=2e-3)
+
+
+def test_forty_faces_in_one_go(crowd, model):
+    faces = analyze(crowd, model, detector="haar")
+    assert len(faces) == 40
+    values = np.array([list(face.probabilities.values()) for face in faces])
+    assert values.shape == (40, 8) and np.isfinite(values).all()
+
+
+def test_more_faces_than_a_forward_pass_takes(crowd, model):
+    faces = analyze(np.tile(crowd, (2, 1, 1)), model, detector="haar")
+    assert len(faces) == 80
+    assert all(face.label in model.labels for face in faces)
+
+
+def test_no_face(model):
+    assert analyze(np.zeros((50, 50, 3)), model, detector="haar") == []
+
+
+def test_bad_picture(model, tmp_path):
+    with pytest.raises(PictureError, match="No such file"):
+        analyze(tmp_path / "none.jpg", model, detector="haar")
+    with pytest.raises(PictureError, match="Multiply"):
+        analyze(np.full((50, 50), 0.5), model, detector="haar")
+
+
+def test_model_without_labels(portrait):
+    plain = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.GlobalAveragePooling2D()]
+    )
+    with pytest.raises(ValueError, match="labels"):
+        analyze(portrait, plain, detector="haar")

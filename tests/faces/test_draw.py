@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fer.faces import Face, draw
+
+HAPPY = {"happiness": 0.98, "neutral": 0.02}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (60, 40), (640, 480), (3000, 2000)])
+def test_draws_on_a_copy_of_any_size(size):
+    image = np.full((size[1], size[0], 3), 127, np.uint8)
+    width, height = (max(1, side // 2) for side in size)
+    boxes = [(0, 0), (size[0] - width, size[1] - height)]
+    faces = [Face((*at, width, height), "haar", probabilities=HAPPY) for at in boxes]
+    result = draw(image, faces)
+    assert result.shape == image.shape and result.dtype == np.uint8
+    assert (image == 127).all()
+    assert (result != 127).any()
+
+
+def test_box_without_caption_changes_its_border_only():
+    image = np.full((100, 100, 3), 127, np.uint8)
+    changed = (draw(image, [Face((20, 30, 40, 50), "haar")]) != image).any(-1)
+    rows, columns = np.nonzero(changed)
+    assert (rows.min(), rows.max()) == (30, 79)
+    assert (columns.min(), columns.max()) == (20, 59)
+    assert not changed[35:75, 25:55].any()
+
+
+@pytest.mark.parametrize("box", [(20, 0, 60, 60), (150, 100, 48, 48), (0, 80, 60, 60)])
+def test_caption_is_whole(box):
+    """The caption's plate is as large at the border as in the middle."""
+
+    def ink(box):
+        image = np.full((160, 200, 3), 127, np.uint8)
+        plain = draw(image, [Face(box, "haar")])
+        named = draw(image, [Face(box, "haar", probabilities=HAPPY)])
+        white = (named == 255).all(-1)
+        assert (plain != named).any()
+        return white.sum()
+
+    assert ink(box) == pytest.approx(ink((70, 60, box[2], box[3])), rel=0.1)
+
+
+def test_no_faces():
+    image = np.asarray(Image.new("RGB", (10, 10), "red"))
+    np.testing.assert_array_equal(draw(image, []), image)

@@ -1,0 +1,1 @@
+"""One short plain-Python file for each result; `RECIPE` is what it holds."""

@@ -1,0 +1,21 @@
+"""PAtt-Lite on FER2013 labels, 7 classes, 64 px, from the FER+ weights.
+
+    python -m zoo.train patt_lite_fer2013 --data DIR
+
+The pictures are the same as those of FER+, with the original, noisier labels; so the
+network starts from what the FER+ votes taught it. That makes it more than a model
+"trained on FER2013 alone", and the README says so.
+"""
+
+from zoo.recipe import Recipe, Stage
+from zoo.recipes.patt_lite_ferplus import augmentation
+
+RECIPE = Recipe(
+    architecture="PAttLite",
+    arguments={"input_size": 64},
+    dataset="fer2013",
+    augmentation=augmentation,
+    start="patt_lite.ferplus",
+    stages=(Stage(epochs=8, rate=3e-4, batch_norm="frozen"),),
+    label_smoothing=0.1,
+)
