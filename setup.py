@@ -4,13 +4,17 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-FACES = ["mtcnn>=1.0.0", "opencv-python-headless>=4.13,<5"]  # 5.x has no cascades
+FACES = [
+    "mtcnn>=1.0,<1.1",  # we bound its memory through a private attribute
+    "opencv-python-headless>=4.13,<5",  # 5.x has no Haar cascades
+]
 DATASETS = [
     "tensorflow-datasets>=4.9.10",
     "importlib_resources>=6.5",  # tensorflow-datasets needs it without saying so
 ]
 TRAIN = [*DATASETS, "keras-cv>=0.9.0", "scikit-learn>=1.9", "tensorboard>=2.20"]
-TEST = ["pytest>=9.0", "scikit-learn>=1.9", "jax>=0.10"]
+YUNET = ["onnx>=1.20"]  # OpenCV does not read the dynamic shapes of YuNet files
+TEST = [*YUNET, "pytest>=9.0", "scikit-learn>=1.9", "jax>=0.10"]
 
 setup(
     name="keras-fer",
@@ -37,6 +41,7 @@ setup(
     ],
     extras_require={
         "faces": FACES,
+        "yunet": YUNET,
         "datasets": DATASETS,
         "train": TRAIN,
         "test": TEST,

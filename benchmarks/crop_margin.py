@@ -20,6 +20,7 @@ side of the new crop over the original's.
 """
 
 import argparse
+import json
 import pathlib
 
 import numpy as np
@@ -28,6 +29,8 @@ from keras_fer import faces
 from keras_fer.faces.analyze import predict_crops
 
 SIDE, CANVAS = 160, 320
+COLUMNS = ("margin", "found", "agreement", "difference", "iou", "side")
+DETECTOR_NAMES = {".onnx": "yunet"}
 MARGINS = np.round(np.arange(-0.10, 0.41, 0.05), 2)
 
 
@@ -88,6 +91,7 @@ def main():
     )
     parser.add_argument("--n", type=int, default=300, help="number of pictures")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     arguments = parser.parse_args()
 
     from keras_fer import zoo
@@ -103,21 +107,37 @@ def main():
 
     print(f"{arguments.model}, n={arguments.n}, seed={arguments.seed}")
     print("detector        margin  found  agreement  difference    IoU   side")
-    best = {}
+    measured = []
     for detector in arguments.detectors:
-        name = pathlib.Path(detector).stem
-        rows = measure(model, detector, crops, original)
-        for margin, *values in rows:
+        name = DETECTOR_NAMES.get(pathlib.Path(detector).suffix, detector)
+        for values in measure(model, detector, crops, original):
+            row = dict(zip(COLUMNS, map(float, values), strict=True))
+            measured.append({"detector": name, **row})
             print(
-                "{:<14}  {:+6.2f}  {:5.3f}  {:9.3f}  {:10.4f}  {:5.3f}  {:5.3f}".format(
-                    name, margin, *values
-                )
+                f"{name:<14}  {row['margin']:+6.2f}  {row['found']:5.3f}  "
+                f"{row['agreement']:9.3f}  {row['difference']:10.4f}  "
+                f"{row['iou']:5.3f}  {row['side']:5.3f}"
             )
-        # The difference, not the agreement: it uses every probability of every face,
-        # so that it is the less noisy of the two.
-        best[name] = min(rows, key=lambda row: row[3])[0] if rows else None
-    for name, margin in best.items():
-        print(f"best margin for {name}: {margin}")
+    # The difference, not the agreement: it uses every probability of every face, so
+    # that it is the less noisy of the two.
+    best = [
+        min(
+            (row for row in measured if row["detector"] == name),
+            key=lambda row: row["difference"],
+        )
+        for name in dict.fromkeys(row["detector"] for row in measured)
+    ]
+    for row in best:
+        print(f"best margin for {row['detector']}: {row['margin']}")
+    if arguments.out:
+        result = {
+            "model": arguments.model,
+            "n": arguments.n,
+            "seed": arguments.seed,
+            "best": best,
+            "measured": measured,
+        }
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -107,5 +107,13 @@ def carve(faces, one_in=12):
     The pixels decide, not chance: copies of a picture always land in the same part,
     and the same picture lands in the same part for every dataset and seed.
     """
-    held = np.array([zlib.crc32(image.tobytes()) % one_in == 0 for image in faces.images])
+    held = np.array(
+        [zlib.crc32(image.tobytes()) % one_in == 0 for image in faces.images]
+    )
     return faces[~held], faces[held]
+
+
+def occurs_in(images, others):
+    """Which pictures occur, pixel for pixel, among others: bool `(N,)`."""
+    known = {image.tobytes() for image in others}
+    return np.array([image.tobytes() in known for image in images])

@@ -12,11 +12,13 @@ class Stage:
         epochs: Passes over the training part.
         rate: Peak learning rate: a warm-up over the first tenth, then a half cosine.
         batch_norm: `"learned"`, or `"frozen"` for the trunk's stored statistics.
+        input_size: Side in pixels to which the network resizes its pictures.
     """
 
     epochs: int
     rate: float
     batch_norm: str
+    input_size: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Recipe:
 
     Attributes:
         architecture: Name of a function in `keras_fer.models`.
-        arguments: What it is called with, besides labels and trunk weights.
+        arguments: What it is called with, besides labels, trunk weights and the
+            stages' input size.
         dataset: Name of a function in `zoo.data`.
         augmentation: Makes the layers that pictures pass while training.
         stages: Fine-tuning of the whole network, in order.
         start: A preset to start from, instead of a trunk trained on ImageNet.
-        head_epochs: Epochs of the head alone, on cached features of the frozen trunk.
+        head_epochs: Epochs of the head alone, on cached features of the frozen trunk,
+            at the first stage's input size.
         head_rate: Their learning rate.
         batch: Pictures a step.
         weight_decay: Of AdamW.

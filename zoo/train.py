@@ -7,7 +7,8 @@ test split is opened here. Runs on TensorFlow and, with `KERAS_BACKEND=jax`, on 
 data are arrays in memory and augmentation is part of the network that is trained.
 
 Every finished part leaves a file in `--out`, and an unfinished stage a backup after
-every epoch: the same command with `--resume` goes on from there.
+every epoch: the same command with `--resume` goes on from there. The result is
+`model.weights.h5`.
 """
 
 import argparse
@@ -25,12 +26,15 @@ from keras_fer.models.trunks import freeze_batch_norm
 from zoo import data
 
 
-def build(recipe, labels, trunk_weights=None):
-    """The recipe's untrained network, on its start weights."""
-    if recipe.start:
-        return zoo.load(recipe.start, labels=labels)
+def build(recipe, labels, input_size, trunk_weights=None):
+    """The recipe's network at a size, before anything is trained."""
     create = getattr(models, recipe.architecture)
-    return create(labels=labels, trunk_weights=trunk_weights, **recipe.arguments)
+    return create(
+        labels=labels,
+        input_size=input_size,
+        trunk_weights=trunk_weights,
+        **recipe.arguments,
+    )
 
 
 def optimizer(recipe, rate, **options):
@@ -135,13 +139,21 @@ def train(recipe, folder, out, trunk_weights=None, resume=False):
     validation = validation[validation.certain]
     print(f"{len(train)} pictures to train on, {len(validation)} to choose on")
 
-    model = build(recipe, train.labels, trunk_weights)
+    # A network of every part's own size; they all share one set of weights.
+    sizes = [recipe.stages[0].input_size, *(s.input_size for s in recipe.stages)]
     parts = ["head", *(f"stage{index}" for index in range(len(recipe.stages)))]
-    done = [part for part in parts if (out / f"{part}.weights.h5").exists()]
-    if done:
-        model.load_weights(out / f"{done[-1]}.weights.h5")
-    for index, part in enumerate(parts):
-        if part in done:
+    model = None
+    for index, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+        before = model
+        start = trunk_weights if before is None and not recipe.start else None
+        model = build(recipe, train.labels, size, start)
+        if before is not None:
+            model.set_weights(before.get_weights())
+        elif recipe.start:
+            model.set_weights(zoo.load(recipe.start, labels=train.labels).get_weights())
+        file = out / f"{part}.weights.h5"
+        if file.exists():
+            model.load_weights(file)
             continue
         print(f"== {part}", flush=True)
         if part == "head":
@@ -150,9 +162,11 @@ def train(recipe, folder, out, trunk_weights=None, resume=False):
             stage = recipe.stages[index - 1]
             backup, log = out / f"backup_{part}", out / f"{part}.csv"
             train_stage(model, recipe, stage, train, validation, backup, log)
-        model.save_weights(out / f"{part}.weights.h5")
+        model.save_weights(file)
         seconds = round(time.time() - started)
         print(f"{part} is done after {seconds} s in this process", flush=True)
+    final = out / "model.weights.h5"
+    model.save_weights(final)
     facts = {
         "recipe": {**dataclasses.asdict(recipe), "augmentation": None},
         "trained_on": len(train),
@@ -161,7 +175,7 @@ def train(recipe, folder, out, trunk_weights=None, resume=False):
         "backend": keras.backend.backend(),
     }
     (out / "run.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
-    return out / f"{parts[-1]}.weights.h5"
+    return final
 
 
 def main():
@@ -174,7 +188,9 @@ def main():
     parser.add_argument("recipe", help="name of a file in zoo/recipes")
     parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
     parser.add_argument("--out", help="default: runs/RECIPE")
-    parser.add_argument("--trunk-weights", default="imagenet", help="a file, or imagenet")
+    parser.add_argument(
+        "--trunk-weights", default="imagenet", help="a file, or imagenet"
+    )
     parser.add_argument("--epochs", type=int, help="epochs of every stage, for a trial")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--resume", action="store_true")

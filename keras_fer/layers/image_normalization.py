@@ -14,6 +14,8 @@ class ImageNormalization(keras.layers.Layer):
 
     Args:
         size: Side of the square output, in pixels.
+        grayscale: Whether RGB loses its colours (luma of ITU-R BT.601) first. For
+            models that were trained on grey pictures only.
 
     Call arguments:
         images: `(B, H, W, 1)` grey or `(B, H, W, 3)` RGB, 0–255, any H and W.
@@ -26,13 +28,14 @@ class ImageNormalization(keras.layers.Layer):
             rank or channel count.
     """
 
-    def __init__(self, size, **kwargs):
+    def __init__(self, size, grayscale=False, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(size, int) or size < 1:
             raise ValueError(
                 f"`size` should be a positive integer. Received: size={size!r}"
             )
         self.size = size
+        self.grayscale = grayscale
 
     def build(self, input_shape):
         """Checks rank and channels; there are no weights."""
@@ -41,8 +44,12 @@ class ImageNormalization(keras.layers.Layer):
     def call(self, images):
         """Normalises a batch."""
         self._check(images.shape)
+        images = ops.cast(images, self.compute_dtype)
         # Broadcasting instead of a branch on the channel count: it also works where
-        # that count is unknown when the graph is traced.
+        # that count is unknown when the graph is traced. The weights sum to 1.
+        if self.grayscale:
+            luma = ops.convert_to_tensor([0.299, 0.587, 0.114], dtype=images.dtype)
+            images = ops.sum(images * luma, axis=-1, keepdims=True)
         images = images * ops.ones((1, 1, 1, 3), dtype=images.dtype)
         images = ops.image.resize(
             images,
@@ -51,7 +58,7 @@ class ImageNormalization(keras.layers.Layer):
             antialias=True,
             data_format="channels_last",
         )
-        return ops.cast(images, self.compute_dtype) / 127.5 - 1.0
+        return images / 127.5 - 1.0
 
     def compute_output_shape(self, input_shape):
         """`(B, size, size, 3)`."""
@@ -59,7 +66,11 @@ class ImageNormalization(keras.layers.Layer):
 
     def get_config(self):
         """Constructor arguments."""
-        return {**super().get_config(), "size": self.size}
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "grayscale": self.grayscale,
+        }
 
     @staticmethod
     def _check(shape):

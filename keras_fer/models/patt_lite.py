@@ -22,6 +22,7 @@ def PAttLite(
     num_classes=None,
     labels=None,
     input_size=224,
+    grayscale=False,
     attention="patch_tokens",
     trunk_weights="imagenet",
     patch_dropout=0.2,
@@ -47,6 +48,7 @@ def PAttLite(
             of `labels`, or 7.
         labels: Names of the classes.
         input_size: Side in pixels to which pictures are resized, 48 to 224.
+        grayscale: Whether colours are taken away first; see `ImageNormalization`.
         attention: `"patch_tokens"`, `"none"` or `"batch_legacy"`.
         trunk_weights: `"imagenet"`, a weights file, or `None`; see
             `keras_fer.models.trunks.mobilenet_v1`.
@@ -88,7 +90,7 @@ def PAttLite(
 
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
-    x = ImageNormalization(input_size, name="normalization")(images)
+    x = ImageNormalization(input_size, grayscale, name="normalization")(images)
     x = trunk(x)
     x = PatchExtraction(256, name="patches")(x)
     if attention == "patch_tokens":

@@ -1,6 +1,5 @@
 """`list`, `info` and `load`: what users call. Building is lazy, so this is light."""
 
-import builtins
 import difflib
 import fnmatch
 import hashlib
@@ -8,7 +7,6 @@ import pathlib
 
 from keras_fer.zoo.presets import DEFAULTS, PRESETS
 
-_BUNDLED = pathlib.Path(__file__).with_name("weights")
 _SUFFIX = ".weights.h5"
 
 
@@ -101,11 +99,10 @@ def load(name, weights="default", *, num_classes=None, labels=None):
         model = build(labels=wanted or preset.labels, **arguments)
     else:
         if weights == "default":
-            path = _default_weights(preset)
-            held = preset.labels
+            path, held = _default_weights(preset), preset.labels
         else:
             path = _own_weights(weights)
-            held = _labels_of(path, wanted or preset.labels)
+            held = _own_labels(path, wanted, preset)
         model = build(labels=held, **arguments)
         try:
             model.load_weights(path)
@@ -127,9 +124,14 @@ def load(name, weights="default", *, num_classes=None, labels=None):
     return model
 
 
+def bundled(preset):
+    """Where the package keeps the weights of a preset."""
+    return pathlib.Path(__file__).with_name("weights") / f"{preset.name}{_SUFFIX}"
+
+
 def _default_weights(preset):
     """The bundled file of a preset, once its hash is checked."""
-    path = _BUNDLED / f"{preset.name}{_SUFFIX}"
+    path = bundled(preset)
     if not path.is_file():
         raise FileNotFoundError(
             f"The weights of {preset.name} are missing. Expected {str(path)!r}, which "
@@ -139,9 +141,9 @@ def _default_weights(preset):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != preset.sha256:
         raise ValueError(
-            f"The weights of {preset.name} are not the published ones. Received: sha256 "
-            f"{digest} in {str(path)!r}. Expected {preset.sha256}. Reinstall keras-fer; "
-            "to use a file of your own, pass its path as `weights`."
+            f"The weights of {preset.name} are not the published ones. Received: "
+            f"sha256 {digest} in {str(path)!r}. Expected {preset.sha256}. Reinstall "
+            "keras-fer; to use a file of your own, pass its path as `weights`."
         )
     return path
 
@@ -175,18 +177,30 @@ def _own_weights(weights):
     return path
 
 
-def _labels_of(path, wanted):
-    """Names for the classes in a user's file: the wanted ones where they fit."""
+def _own_labels(path, wanted, preset):
+    """Names for the classes in a user's file."""
     import h5py
 
     try:
         with h5py.File(path) as file:
-            held = file["layers/logits/vars/1"].shape[0]
-    except (OSError, KeyError) as error:
+            (number,) = next(
+                layer["vars/1"].shape
+                for layer in file["layers"].values()
+                if layer["vars"].attrs.get("name") == "logits"
+            )
+    except (OSError, KeyError, StopIteration) as error:
         raise ValueError(
             f"Not a weights file of this package. Received: {str(path)!r}. Expected a "
             f"{_SUFFIX} file with a layer named 'logits'."
         ) from error
-    if held == len(wanted):
-        return wanted
-    return tuple(f"class_{index}" for index in range(held))
+    for names in (wanted, preset.labels):
+        if names and len(names) == number:
+            return names
+    if wanted is None:
+        raise ValueError(
+            f"Classes without names. Received: {str(path)!r} with {number} classes, "
+            f"where {preset.name} has {len(preset.labels)}. Pass `labels`, in the "
+            "order of training."
+        )
+    # They get a new head, so these names are never seen.
+    return tuple(f"class_{index}" for index in range(number))

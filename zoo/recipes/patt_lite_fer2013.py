@@ -12,10 +12,10 @@ from zoo.recipes.patt_lite_ferplus import augmentation
 
 RECIPE = Recipe(
     architecture="PAttLite",
-    arguments={"input_size": 64},
+    arguments={"grayscale": True},
     dataset="fer2013",
     augmentation=augmentation,
     start="patt_lite.ferplus",
-    stages=(Stage(epochs=8, rate=3e-4, batch_norm="frozen"),),
+    stages=(Stage(epochs=6, rate=3e-4, batch_norm="frozen", input_size=96),),
     label_smoothing=0.1,
 )

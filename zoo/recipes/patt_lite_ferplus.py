@@ -25,11 +25,12 @@ def augmentation():
 
 RECIPE = Recipe(
     architecture="PAttLite",
-    arguments={"input_size": 64},
+    arguments={"grayscale": True},
     dataset="ferplus",
     augmentation=augmentation,
     stages=(
-        Stage(epochs=6, rate=1e-3, batch_norm="learned"),
-        Stage(epochs=16, rate=5e-4, batch_norm="frozen"),
+        Stage(epochs=6, rate=1e-3, batch_norm="learned", input_size=64),
+        Stage(epochs=16, rate=5e-4, batch_norm="frozen", input_size=64),
+        Stage(epochs=8, rate=4e-4, batch_norm="frozen", input_size=96),
     ),
 )

@@ -1,0 +1,264 @@
+"""The command `keras-fer`: parses, calls, prints."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import warnings
+
+import keras_fer
+from keras_fer import zoo
+
+_SCHEMA = """\
+--json prints one line for each picture:
+  {"path": str, "faces": [FACE, ...], "error": null or str}
+FACE, largest first:
+  {"box": [x, y, width, height], "label": str, "confidence": 0-1,
+   "probabilities": {label: 0-1, ...}}
+Boxes are in pixels of the upright picture. "faces" is empty where none was found.
+
+Exit status: 0 when every picture was read, 1 when one could not be (the others are
+still done), 2 on wrong usage."""
+
+
+def main(arguments=None):
+    """Runs the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except _UsageError as error:
+        parser.error(str(error))
+    except BrokenPipeError:
+        # The reader of a pipe has left; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        return _fail(error)
+
+
+class _UsageError(Exception):
+    pass
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        "keras-fer", description="Facial expression recognition."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras-fer {keras_fer.__version__}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser(
+        "predict",
+        help="find faces in pictures and what they express",
+        description="Finds the faces in pictures and what they express.",
+        epilog=_SCHEMA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="pictures, folders and patterns (default: a sample portrait)",
+    )
+    predict.add_argument(
+        "--model",
+        default="patt_lite",
+        help="a name from `keras-fer list` (%(default)s)",
+    )
+    predict.add_argument(
+        "--detector",
+        default="mtcnn",
+        help="mtcnn, haar, yunet, or a YuNet .onnx file (%(default)s)",
+    )
+    predict.add_argument("--json", action="store_true", help="print JSON lines")
+    predict.add_argument(
+        "--save",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="write annotated pictures there, as NAME_faces.png",
+    )
+    predict.set_defaults(run=_predict)
+
+    names = commands.add_parser("list", help="list the models")
+    names.add_argument("pattern", nargs="?", default="*", help="such as 'patt*'")
+    names.set_defaults(run=_list)
+
+    info = commands.add_parser("info", help="what there is to know about a model")
+    info.add_argument("name")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _list(options):
+    for name in zoo.list(options.pattern):
+        model = zoo.info(name)
+        alias = "" if model.name == name else f" = {model.name}"
+        print(f"{name}{alias}")
+    return 0
+
+
+def _info(options):
+    try:
+        model = zoo.info(options.name)
+    except ValueError as error:
+        raise _UsageError(error) from None
+    for key, value in dataclasses.asdict(model).items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {number}" for name, number in value.items())
+        elif isinstance(value, tuple):
+            value = ", ".join(value)
+        elif isinstance(value, int):
+            value = f"{value:,}"
+        print(f"{key:12}{'-' if value is None else value}")
+    return 0
+
+
+def _predict(options):
+    from tqdm import tqdm
+
+    from keras_fer import faces
+
+    try:
+        zoo.info(options.model)
+    except ValueError as error:
+        raise _UsageError(error) from None
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+    paths = faces.find_pictures(options.paths or _sample())
+    _start(options.detector)
+    model = zoo.load(options.model)
+    warnings.showwarning = _show_warning
+
+    failed = 0
+    taken = set()
+    # On a terminal with several pictures only; tqdm writes to standard error.
+    for path in tqdm(paths, unit="picture", disable=None if len(paths) > 1 else True):
+        found, error = [], None
+        try:
+            picture = faces.read_picture(path)
+            found = faces.analyze(picture, model=model, detector=options.detector)
+            if options.save:
+                target = _target(options.save, path, taken)
+                _save(faces.draw(picture, found), target)
+        except (OSError, ValueError, MemoryError) as problem:
+            error = _one_line(problem)
+            failed += 1
+        with tqdm.external_write_mode(sys.stdout):
+            if options.json:
+                print(json.dumps(_record(path, found, error)), flush=True)
+            elif error is None:
+                print(_text(path, found), flush=True)
+        if error is not None:
+            with tqdm.external_write_mode(sys.stderr):
+                print(f"keras-fer: {error}", file=sys.stderr)
+    if failed and len(paths) > 1:
+        print(f"keras-fer: {failed} of {len(paths)} pictures failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _sample():
+    import importlib.resources
+
+    data = importlib.resources.files("matplotlib") / "mpl-data" / "sample_data"
+    return [str(data / "grace_hopper.jpg")]
+
+
+def _start(detector):
+    """Loads Keras and the detector, so that what is wrong with them is said once."""
+    import numpy as np
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from keras_fer import faces
+
+    with _without_native_chatter():
+        import keras  # noqa: F401
+    try:
+        faces.detect(np.zeros((64, 64, 3), "uint8"), detector)
+    except ValueError as error:
+        raise _UsageError(error) from None
+
+
+@contextlib.contextmanager
+def _without_native_chatter():
+    """Hides what C++ libraries print while they are loaded (nothing that is raised)."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # There is no standard error.
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _record(path, found, error):
+    return {
+        "path": path,
+        "faces": [
+            {
+                "box": list(face.box),
+                "label": face.label,
+                "confidence": face.confidence,
+                "probabilities": face.probabilities,
+            }
+            for face in found
+        ],
+        "error": error,
+    }
+
+
+def _text(path, found):
+    if not found:
+        return f"{path}: no face found"
+    lines = [f"{path}: {len(found)} face{'s' if len(found) > 1 else ''}"]
+    for face in found:
+        x, y, width, height = face.box
+        where = f"{width}x{height} at ({x}, {y})"
+        lines.append(f"  {face.label} {face.confidence:.1%}  {where}")
+    return "\n".join(lines)
+
+
+def _target(folder, path, taken):
+    """A name of its own for every picture, also for two of one name."""
+    stem = pathlib.Path(path).stem
+    name, number = f"{stem}_faces.png", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}_{number}_faces.png"
+    taken.add(name)
+    return folder / name
+
+
+def _save(picture, target):
+    from PIL import Image
+
+    Image.fromarray(picture).save(target)
+
+
+def _show_warning(message, category, *_args, **_kwargs):
+    if issubclass(category, UserWarning):
+        print(f"keras-fer: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fail(error):
+    print(f"keras-fer: {_one_line(error)}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from keras_fer.layers import ClassProbabilities
+from tests.contract import assert_config_is_complete
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_softmax_of_divided_logits(temperature):
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    powers = np.exp(logits / temperature)
+    np.testing.assert_allclose(
+        ClassProbabilities(list("abc"), temperature)(logits),
+        powers / powers.sum(axis=1, keepdims=True),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("labels", [["a"], ["a", "a"], "ab", []])
+def test_labels_are_distinct_names(labels):
+    with pytest.raises(ValueError, match="Received: labels="):
+        ClassProbabilities(labels)
+
+
+def test_other_values_are_refused():
+    with pytest.raises(ValueError, match="Received: temperature=0"):
+        ClassProbabilities(["a", "b"], temperature=0)
+    with pytest.raises(ValueError, match=r"2 labels.*Received: shape=\(4, 3\)"):
+        ClassProbabilities(["a", "b"])(np.zeros((4, 3)))
+
+
+def test_config():
+    assert_config_is_complete(ClassProbabilities(["a", "b"], 2.0))

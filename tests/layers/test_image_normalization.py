@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fer.layers import ImageNormalization
+from tests.contract import assert_config_is_complete
+
+
+def reference(picture, size):
+    """Pillow's antialiased resize of each channel, in floats."""
+    channels = [
+        Image.fromarray(channel.astype("float32")).resize(
+            (size, size), Image.Resampling.BILINEAR
+        )
+        for channel in np.moveaxis(picture, -1, 0)
+    ]
+    return np.stack(channels, axis=-1) / 127.5 - 1
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (31, 77), (300, 200)])
+def test_equals_pillow(shape):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3))
+    outputs = np.asarray(ImageNormalization(64)(picture[None].astype("uint8")))
+    np.testing.assert_allclose(outputs[0], reference(picture, 64), atol=1e-4)
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_grey_is_rgb_with_equal_channels_and_floats_are_bytes(pictures, grayscale):
+    layer = ImageNormalization(32, grayscale)
+    grey = np.asarray(layer(pictures))
+    colour = np.asarray(layer(pictures.repeat(3, axis=-1).astype("float32")))
+    assert grey.shape == (40, 32, 32, 3)
+    np.testing.assert_allclose(grey, colour, atol=1e-5)
+    assert grey.min() >= -1 - 1e-5 and grey.max() <= 1 + 1e-5
+
+
+def test_grayscale_takes_colours_away():
+    pure = np.zeros((3, 8, 8, 3), "uint8")
+    pure[[0, 1, 2], ..., [0, 1, 2]] = 255
+    outputs = np.asarray(ImageNormalization(8, grayscale=True)(pure))
+    # Luma of ITU-R BT.601.
+    np.testing.assert_allclose(
+        outputs[:, 0, 0],
+        2 * np.array([[0.299], [0.587], [0.114]]).repeat(3, 1) - 1,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("shape", [(48, 48, 3), (2, 48, 48, 4), (2, 48, 48)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="Received: shape="):
+        ImageNormalization(64)(np.zeros(shape))
+
+
+@pytest.mark.parametrize("size", [0, -3, 48.5, None])
+def test_other_sizes_are_refused(size):
+    with pytest.raises(ValueError, match="Received: size="):
+        ImageNormalization(size)
+
+
+def test_config():
+    assert_config_is_complete(ImageNormalization(64, True))

@@ -1,0 +1,218 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_fer import zoo
+from keras_fer.labels import LABELS
+from keras_fer.models import ExpressionClassifier, PAttLite
+from keras_fer.models.classifier import replace_head
+from keras_fer.models.trunks import freeze_batch_norm, mobilenet_v1
+from tests.contract import assert_batch_independent
+from zoo.cost import count_macs
+
+IMAGENET = (
+    pathlib.Path(__file__).parents[3]
+    / "shared/weights/mobilenet_v1_1.0_224_imagenet_to_conv_dw_13.h5"
+)
+
+
+def small(*args, **kwargs):
+    return PAttLite(*args, **{"input_size": 48, "trunk_weights": None, **kwargs})
+
+
+def test_published_counts():
+    with pytest.warns(UserWarning, match="attends across the batch"):
+        model = PAttLite(7, attention="batch_legacy", trunk_weights=None)
+    assert model.count_params() == 1_102_664
+    assert round(count_macs(model) / 1e6) == 337
+    assert model.get_layer("trunk").output.shape == (None, 14, 14, 512)
+
+
+@pytest.mark.parametrize(("attention", "scale"), [("patch_tokens", 1), ("none", 0)])
+def test_ours_differ_by_the_scale_alone(attention, scale):
+    model = small(7, attention=attention)
+    assert model.count_params() == 1_102_664 - 1 + scale
+
+
+@pytest.mark.parametrize("size", [48, 64, 96, 112, 160, 224])
+def test_input_sizes_share_weights_and_a_patch_grid(size, pictures):
+    model = small(8, input_size=size)
+    assert model.get_layer("patches").output.shape[1:] == (2, 2, 256)
+    model.set_weights(small(8).get_weights())
+    probabilities = model.predict(pictures[:2], verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def with_trained_weights(attention):
+    """Random networks hardly tell pictures apart; trained ones do."""
+    trained = zoo.load("patt_lite")
+    model = PAttLite(8, input_size=64, attention=attention, trunk_weights=None)
+    for layer in model.layers:
+        if layer.name != "attention":
+            layer.set_weights(trained.get_layer(layer.name).get_weights())
+    return model
+
+
+@pytest.mark.parametrize("attention", ["patch_tokens", "none"])
+def test_predictions_do_not_depend_on_batch_mates(attention, pictures):
+    assert_batch_independent(with_trained_weights(attention), pictures)
+
+
+@pytest.mark.filterwarnings("ignore:attention=.batch_legacy")
+def test_the_published_attention_fails_that_test(pictures):
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_batch_independent(with_trained_weights("batch_legacy"), pictures)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (31, 90), (300, 200)])
+def test_any_picture_goes_in(shape):
+    model = small(8)
+    grey = np.random.default_rng(0).integers(0, 256, (2, *shape, 1)).astype("uint8")
+    expected = model.predict(grey, verbose=0)
+    assert expected.shape == (2, 8) and expected.dtype == "float32"
+    for same in (grey.astype("float32"), grey.repeat(3, axis=-1)):
+        np.testing.assert_allclose(model.predict(same, verbose=0), expected, atol=1e-6)
+        np.testing.assert_allclose(model(same), expected, atol=1e-5)
+
+
+def test_four_channels_are_refused():
+    with pytest.raises(ValueError, match="drop an alpha channel"):
+        small(8)(np.zeros((1, 48, 48, 4)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels"),
+    [
+        ({}, LABELS[:7]),
+        ({"num_classes": 8}, LABELS),
+        ({"num_classes": 2}, ("class_0", "class_1")),
+        ({"labels": ["calm", "tense"]}, ("calm", "tense")),
+    ],
+)
+def test_classes_have_names(arguments, labels):
+    model = small(**arguments)
+    assert model.labels == labels
+    assert model.output.shape == (None, len(labels))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 0}, "Received: num_classes=0"),
+        ({"num_classes": 1}, "Received: num_classes=1"),
+        ({"num_classes": "7"}, "Received: num_classes='7'"),
+        ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes=3 and 2 labels"),
+        ({"labels": ["a", "a"]}, r"Received: labels=\('a', 'a'\)"),
+        ({"labels": "ab"}, "Received: labels='ab'"),
+        ({"input_size": 47}, "Received: input_size=47"),
+        ({"input_size": 225}, "Received: input_size=225"),
+        ({"attention": "batch"}, "Received: attention='batch'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small(**arguments)
+
+
+def test_missing_trunk_weights_are_refused():
+    with pytest.raises(FileNotFoundError, match="Received: weights='nowhere.h5'"):
+        small(7, trunk_weights="nowhere.h5")
+
+
+@pytest.mark.skipif(not IMAGENET.is_file(), reason="ImageNet weights are absent")
+def test_trunk_weights_are_those_of_the_file():
+    import h5py
+
+    trunk = mobilenet_v1(48, "conv_dw_9_relu", weights=IMAGENET)
+    with h5py.File(IMAGENET) as file:
+        stored = {}
+        file.visititems(
+            lambda name, item: (
+                stored.update({name: item[()]})
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    for layer in ("conv1", "conv_pw_8"):
+        kernels = [value for name, value in stored.items() if f"{layer}/" in name]
+        loaded = trunk.get_layer(layer).get_weights()[0]
+        assert any(np.array_equal(loaded, kernel) for kernel in kernels)
+
+
+def test_clones_keep_class_labels_and_preprocessing(pictures):
+    model = small(labels=["calm", "tense"], grayscale=True)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    assert isinstance(clone, ExpressionClassifier)
+    assert (clone.labels, clone.input_size) == (("calm", "tense"), 48)
+    np.testing.assert_allclose(
+        clone.predict(pictures, verbose=0), model.predict(pictures, verbose=0)
+    )
+
+
+def test_a_new_head_keeps_the_rest(pictures):
+    model = small(8)
+    fresh = replace_head(model, ["calm", "tense", "other"])
+    assert fresh.labels == ("calm", "tense", "other")
+    old, new = (
+        keras.Model(net.input, net.get_layer("logits").input) for net in (model, fresh)
+    )
+    np.testing.assert_array_equal(
+        old.predict(pictures, verbose=0), new.predict(pictures, verbose=0)
+    )
+
+
+def test_a_fit_step_trains_everything_but_frozen_batch_norm(pictures):
+    model = with_trained_weights("patch_tokens")
+    trunk = model.get_layer("trunk")
+    freeze_batch_norm(trunk)
+    frozen = {weight.path for weight in trunk.non_trainable_weights}
+    assert len(frozen) == 4 * 18
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(pictures, np.arange(40) % 8, batch_size=20, verbose=0)
+    for weight in model.weights:
+        same = np.array_equal(before[weight.path], weight.numpy())
+        assert same == (weight.path in frozen), weight.path
+
+
+def test_mixed_precision_keeps_float32_probabilities(pictures):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small(8)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("patches").compute_dtype == "bfloat16"
+    assert model(pictures[:2]).dtype == "float32"
+
+
+def test_jax_gives_what_tensorflow_gives(tmp_path, pictures):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    model = small(8, grayscale=True)
+    model.save_weights(tmp_path / "model.weights.h5")
+    np.save(tmp_path / "pictures.npy", pictures)
+    code = (
+        "import numpy as np, keras\n"
+        "from keras_fer.models import PAttLite\n"
+        "assert keras.backend.backend() == 'jax'\n"
+        "model = PAttLite(8, input_size=48, grayscale=True, trunk_weights=None)\n"
+        "model.load_weights('model.weights.h5')\n"
+        "images = np.load('pictures.npy')\n"
+        "np.save('jax.npy', model.predict(images, verbose=0))\n"
+        "model.compile('sgd', 'sparse_categorical_crossentropy')\n"
+        "model.fit(images, np.arange(40) % 8, batch_size=20, verbose=0)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    np.testing.assert_allclose(
+        np.load(tmp_path / "jax.npy"), model.predict(pictures, verbose=0), atol=1e-4
+    )

@@ -1,0 +1,158 @@
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fer import LABELS, cli, zoo
+
+ASTRONAUT = pathlib.Path(__file__).parents[2] / "shared/photos/astronaut.png"
+
+
+def run(capsys, *arguments):
+    """Exit status, standard output and standard error."""
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture
+def portrait():
+    return cli._sample()[0]
+
+
+def test_without_a_path_it_reads_the_sample_portrait(capsys):
+    status, output, _ = run(capsys, "predict")
+    first, second = output.splitlines()
+    assert status == 0
+    assert first.endswith("grace_hopper.jpg: 1 face")
+    assert second.split()[0] in LABELS
+
+
+def test_json_follows_the_schema(capsys, portrait):
+    status, output, errors = run(capsys, "predict", portrait, "--json")
+    record = json.loads(output)
+    assert (status, errors) == (0, "")
+    assert set(record) == {"path", "faces", "error"}
+    assert (record["path"], record["error"]) == (portrait, None)
+    (face,) = record["faces"]
+    assert set(face) == {"box", "label", "confidence", "probabilities"}
+    assert tuple(face["probabilities"]) == LABELS
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["confidence"] == max(face["probabilities"].values())
+    assert face["probabilities"][face["label"]] == face["confidence"]
+    x, y, width, height = face["box"]
+    assert 0 <= x < x + width <= 512 and 0 <= y < y + height <= 600
+
+
+@pytest.mark.skipif(not ASTRONAUT.is_file(), reason="the photo is absent")
+@pytest.mark.parametrize("model", ["patt_lite.ferplus", "patt_lite.fer2013"])
+def test_the_astronaut_smiles(capsys, model):
+    _, output, _ = run(capsys, "predict", ASTRONAUT, "--json", "--model", model)
+    (face,) = json.loads(output)["faces"]
+    x, y, width, height = face["box"]
+    assert face["label"] == "happiness"
+    # Her nose is near (220, 120).
+    assert x < 220 < x + width and y < 120 < y + height
+    assert 80 < max(width, height) < 180
+
+
+def test_one_bad_picture_does_not_end_the_job(capsys, tmp_path, portrait):
+    (tmp_path / "empty.jpg").touch()
+    Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    status, output, errors = run(
+        capsys,
+        "predict",
+        tmp_path,
+        "gone.jpg",
+        portrait,
+        "--json",
+        "--detector",
+        "haar",
+    )
+    records = [json.loads(line) for line in output.splitlines()]
+    names = [pathlib.Path(record["path"]).name for record in records]
+    assert names == ["empty.jpg", "one.png", "text.jpg", "gone.jpg", "grace_hopper.jpg"]
+    failed = [record["error"] is not None for record in records]
+    assert failed == [True, False, True, True, False]
+    assert [len(record["faces"]) for record in records] == [0, 0, 0, 0, 1]
+    assert status == 1
+    lines = [line for line in errors.splitlines() if line.startswith("keras-fer: ")]
+    assert len(lines) == 4 and lines[-1] == "keras-fer: 3 of 5 pictures failed"
+
+
+def test_save_writes_annotated_pictures_and_never_overwrites(
+    capsys, tmp_path, portrait
+):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.open(portrait).save(tmp_path / folder / "photo.png")
+    status, _, _ = run(
+        capsys, "predict", tmp_path, "--save", tmp_path / "out", "--detector", "haar"
+    )
+    assert status == 0
+    saved = sorted((tmp_path / "out").iterdir())
+    assert [file.name for file in saved] == ["photo_2_faces.png", "photo_faces.png"]
+    before, after = (
+        np.asarray(Image.open(file).convert("RGB"))
+        for file in (tmp_path / "a" / "photo.png", saved[0])
+    )
+    changed = (before != after).any(axis=-1)
+    assert 0 < changed.mean() < 0.2
+
+
+def test_no_face_is_said(capsys, tmp_path):
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "blank.png")
+    status, output, _ = run(capsys, "predict", tmp_path / "blank.png")
+    assert (status, output) == (0, f"{tmp_path / 'blank.png'}: no face found\n")
+
+
+def test_the_first_frame_of_an_animation_is_said(capsys, tmp_path):
+    frames = [Image.new("L", (64, 64), shade) for shade in (0, 255)]
+    file = tmp_path / "moving.gif"
+    frames[0].save(file, save_all=True, append_images=frames[1:])
+    status, _, errors = run(capsys, "predict", file, "--detector", "haar")
+    assert status == 0
+    assert "keras-fer: " in errors and "only the first one is read" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["predict", "--model", "pattlite"], "Did you mean patt_lite"),
+        (["predict", "--detector", "magic"], "Unknown detector"),
+        (["info", "patt"], "Unknown model"),
+        (["predict", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_usage(capsys, arguments, message):
+    status, output, errors = run(capsys, *arguments)
+    assert (status, output) == (2, "")
+    assert message in errors
+
+
+def test_list_and_info(capsys):
+    status, output, _ = run(capsys, "list", "*fer2013")
+    assert (status, output) == (0, "patt_lite.fer2013\n")
+    status, output, _ = run(capsys, "info", "patt_lite")
+    assert status == 0
+    for value in (zoo.info("patt_lite").sha256, "1,102,697", "contempt"):
+        assert value in output
+
+
+def test_it_is_quiet_as_a_process(portrait):
+    """No chatter of TensorFlow on either stream."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_fer.cli", "predict", portrait],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2

@@ -1,0 +1,184 @@
+import hashlib
+import inspect
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import keras_fer
+from keras_fer import models, zoo
+from keras_fer.zoo import loading
+from keras_fer.zoo.presets import DEFAULTS, PRESETS
+from tests.contract import assert_batch_independent
+from zoo.cost import count_macs
+
+
+def test_names():
+    assert zoo.list() == sorted([*DEFAULTS, *PRESETS])
+    assert zoo.list("patt*fer2013") == ["patt_lite.fer2013"]
+    assert zoo.list(pretrained=True) == zoo.list()
+    assert zoo.list(pretrained=False) == []
+    assert zoo.info("patt_lite") is zoo.info("patt_lite.ferplus")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("pattlite", "patt_lite"), ("patt_lite.ferpuls", "ferplus")]
+)
+@pytest.mark.parametrize("function", [zoo.info, zoo.load])
+def test_unknown_names_get_suggestions(function, name, near):
+    with pytest.raises(ValueError, match=f"Received: name='{name}'.*mean.*{near}"):
+        function(name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_say_the_truth(name):
+    preset = PRESETS[name]
+    file = loading.bundled(preset)
+    assert file.stat().st_size < 4 * 2**20
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == preset.sha256
+    model = zoo.load(name)
+    assert isinstance(model, keras.Model) and model.compiled
+    assert model.labels == preset.labels
+    assert model.count_params() == preset.parameters
+    assert count_macs(model) == preset.macs
+    assert set(preset.arguments) <= set(
+        inspect.signature(getattr(models, preset.architecture)).parameters
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_predictions_do_not_depend_on_batch_mates(name, pictures):
+    assert_batch_independent(zoo.load(name), pictures)
+
+
+def test_a_changed_file_is_refused(tmp_path, monkeypatch):
+    copy = tmp_path / "copy.weights.h5"
+    shutil.copy(loading.bundled(zoo.info("patt_lite")), copy)
+    monkeypatch.setattr(loading, "bundled", lambda preset: copy)
+    zoo.load("patt_lite")
+    changed = bytearray(copy.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    copy.write_bytes(changed)
+    with pytest.raises(ValueError, match="not the published ones. Received: sha256"):
+        zoo.load("patt_lite")
+
+
+def test_a_missing_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "bundled", lambda preset: tmp_path / "gone.weights.h5")
+    with pytest.raises(FileNotFoundError, match="Reinstall keras-fer"):
+        zoo.load("patt_lite")
+    with pytest.raises(FileNotFoundError, match="Reinstall keras-fer"):
+        zoo.load("patt_lite", num_classes=3)
+
+
+def test_random_weights_only_when_asked(pictures):
+    trained, again = zoo.load("patt_lite"), zoo.load("patt_lite")
+    drawn = zoo.load("patt_lite", weights=None)
+    same, different = (model.predict(pictures, verbose=0) for model in (again, drawn))
+    np.testing.assert_array_equal(trained.predict(pictures, verbose=0), same)
+    assert np.abs(same - different).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 0}, "Received: num_classes=0"),
+        ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes=3 and 2 labels"),
+        ({"labels": ["a"]}, "Received: labels="),
+        ({"weights": "hf://user/repo"}, "does not load from the Hugging Face Hub"),
+        ({"weights": __file__}, "Only .weights.h5 files are read"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.load("patt_lite", **arguments)
+
+
+def test_a_new_head_starts_from_the_trained_network(pictures):
+    trained = zoo.load("patt_lite")
+    model = zoo.load("patt_lite", num_classes=3)
+    assert model.labels == ("class_0", "class_1", "class_2")
+    old, new = (
+        keras.Model(net.input, net.get_layer("logits").input)
+        for net in (trained, model)
+    )
+    np.testing.assert_array_equal(
+        old.predict(pictures, verbose=0), new.predict(pictures, verbose=0)
+    )
+    history = model.fit(pictures, np.arange(40) % 3, epochs=2, verbose=0).history
+    assert set(history) == {"accuracy", "loss"} and np.isfinite(history["loss"]).all()
+
+
+def test_the_presets_own_classes_keep_the_head(pictures):
+    expected = zoo.load("patt_lite").predict(pictures, verbose=0)
+    for arguments in ({"num_classes": 8}, {"labels": keras_fer.LABELS}):
+        same = zoo.load("patt_lite", **arguments).predict(pictures, verbose=0)
+        np.testing.assert_array_equal(same, expected)
+    # The same names in another order are other classes.
+    turned = zoo.load("patt_lite", labels=keras_fer.LABELS[::-1])
+    assert np.abs(turned.predict(pictures, verbose=0)[:, ::-1] - expected).max() > 0.1
+
+
+class TestOwnWeights:
+    @pytest.fixture
+    def file(self, tmp_path):
+        model = zoo.load("patt_lite", labels=["a", "b", "c"])
+        model.save_weights(tmp_path / "mine.weights.h5")
+        self.model = model
+        return tmp_path / "mine.weights.h5"
+
+    @pytest.mark.parametrize("kind", [str, lambda file: file, lambda file: file.parent])
+    def test_come_back(self, file, kind, pictures):
+        model = zoo.load("patt_lite", kind(file), labels=["a", "b", "c"])
+        assert model.labels == ("a", "b", "c")
+        np.testing.assert_array_equal(
+            model.predict(pictures, verbose=0), self.model.predict(pictures, verbose=0)
+        )
+
+    def test_of_other_classes_get_a_new_head(self, file):
+        assert zoo.load("patt_lite", file, labels=["x", "y"]).labels == ("x", "y")
+
+    def test_without_names_are_refused(self, file):
+        with pytest.raises(ValueError, match="3 classes.*Pass `labels`"):
+            zoo.load("patt_lite", file)
+
+    def test_that_are_damaged_are_refused(self, file):
+        file.write_bytes(file.read_bytes()[:5000])
+        with pytest.raises(ValueError, match="Not a weights file of this package"):
+            zoo.load("patt_lite", file, labels=["a", "b", "c"])
+
+    def test_of_another_model_are_refused(self, file):
+        other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        other.save_weights(file)
+        with pytest.raises(ValueError, match="Not a weights file of this package"):
+            zoo.load("patt_lite", file, labels=["a", "b", "c"])
+
+    def test_that_are_not_there_are_refused(self, tmp_path):
+        for weights in (tmp_path, tmp_path / "none.weights.h5"):
+            with pytest.raises(FileNotFoundError, match="Received: weights="):
+                zoo.load("patt_lite", weights)
+
+
+@pytest.mark.slow
+def test_fine_tuning_beats_the_same_head_on_random_weights(real_data):
+    """Three classes, 100 faces each; 200 each held back."""
+    from zoo import data
+
+    faces = data.fer2013(real_data, "public_test")
+    names = ("happiness", "surprise", "anger")
+    classes = [faces.labels.index(name) for name in names]
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(np.flatnonzero(faces.classes == c))[:300] for c in classes]
+    few, held = ([row[part] for row in rows] for part in (slice(100), slice(100, 300)))
+    scores = {}
+    for weights in ("default", None):
+        keras.utils.set_random_seed(0)
+        model = zoo.load("patt_lite", weights, labels=names)
+        truth = np.repeat(np.arange(3), 100)
+        model.fit(faces.images[np.concatenate(few)], truth, epochs=5, verbose=0)
+        _, scores[weights] = model.evaluate(
+            faces.images[np.concatenate(held)], np.repeat(np.arange(3), 200), verbose=0
+        )
+    print(scores)
+    assert scores["default"] > scores[None] + 0.2

@@ -1,0 +1,47 @@
+"""Multiply-accumulate operations of a model, for the presets and the tables."""
+
+import math
+
+import numpy as np
+from keras import layers
+
+
+def count_macs(model):
+    """Multiply-accumulates of the convolutions and dense layers, for one picture.
+
+    That is how papers count; normalisation, activations and the products inside
+    attention are left out.
+    """
+    total = 0
+
+    def counting(layer, call):
+        def counted(inputs, *args, **kwargs):
+            nonlocal total
+            outputs = call(inputs, *args, **kwargs)
+            total += _macs(layer, outputs.shape)
+            return outputs
+
+        return counted
+
+    # Layers inside layers do not know their sizes; they show them when they run.
+    leaves = [layer for layer in model._flatten_layers() if _macs(layer, (1,) * 4)]
+    for layer in leaves:
+        layer.call = counting(layer, layer.call)
+    try:
+        model(np.zeros((1, 48, 48, 3), "float32"))
+    finally:
+        for layer in leaves:
+            del layer.call
+    return total
+
+
+def _macs(layer, shape):
+    places = math.prod(shape[1:3])
+    if isinstance(layer, layers.Dense):
+        return math.prod(layer.kernel.shape)
+    if isinstance(layer, layers.SeparableConv2D):
+        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+        return places * sum(math.prod(kernel.shape) for kernel in kernels)
+    if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+        return places * math.prod(layer.kernel.shape)
+    return 0
