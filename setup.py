@@ -45,7 +45,7 @@ setup(
         "datasets": DATASETS,
         "train": TRAIN,
         "test": TEST,
-        "dev": [*TRAIN, *TEST, "ruff>=0.14", "codespell>=2.4", "pre-commit>=4.0"],
+        "dev": [*TRAIN, *TEST, "ruff==0.17.6", "codespell==2.4.3", "pre-commit>=4.0"],
     },
     entry_points={"console_scripts": ["keras-fer=keras_fer.cli:main"]},
     classifiers=[

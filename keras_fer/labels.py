@@ -125,7 +125,7 @@ DATASET_CODES = {
 }
 
 
-def canonical_name(name):
+def canonical_name(name: str) -> str:
     """The canonical spelling of an expression's name.
 
     Args:
@@ -147,7 +147,7 @@ def canonical_name(name):
     return key
 
 
-def label_index(name):
+def label_index(name: str) -> int:
     """Position of an expression in `LABELS`, from its name.
 
     Raises:
@@ -156,7 +156,7 @@ def label_index(name):
     return LABELS.index(canonical_name(name))
 
 
-def from_dataset(dataset, code):
+def from_dataset(dataset: str, code: int | str) -> str | None:
     """The canonical name behind a dataset's own code.
 
     Args:

@@ -19,7 +19,7 @@ import numpy as np
 from keras_fer import models
 from keras_fer.models.patt_lite import ATTENTIONS
 from zoo import data
-from zoo.evaluate import environment
+from zoo.environment import environment
 
 
 def train_head(attention, features, faces, trunk_weights, epochs):

@@ -6,17 +6,15 @@ train. Batch order and size are varied too: a prediction must not depend on eith
 """
 
 import argparse
-import importlib.metadata
 import json
 import pathlib
-import platform
 
-import keras
 import numpy as np
 from sklearn import metrics
 
 from keras_fer import zoo
 from zoo import data
+from zoo.environment import environment
 
 
 def scores(truth, probabilities, labels):
@@ -82,17 +80,6 @@ def evaluate(name, weights, folder, split, dataset):
         ),
         "batch_independence": batch_independence(model, faces.images[:200]),
         "environment": environment(),
-    }
-
-
-def environment():
-    """Versions and hardware of this run."""
-    packages = ("keras", keras.backend.backend(), "numpy", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "backend": keras.backend.backend(),
-        **{package: importlib.metadata.version(package) for package in packages},
-        "machine": platform.machine(),
     }
 
 

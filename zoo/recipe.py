@@ -13,12 +13,14 @@ class Stage:
         rate: Peak learning rate: a warm-up over the first tenth, then a half cosine.
         batch_norm: `"learned"`, or `"frozen"` for the trunk's stored statistics.
         input_size: Side in pixels to which the network resizes its pictures.
+        augmentation: Makes the layers that pictures pass while training.
     """
 
     epochs: int
     rate: float
     batch_norm: str
     input_size: int
+    augmentation: Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,6 @@ class Recipe:
         arguments: What it is called with, besides labels, trunk weights and the
             stages' input size.
         dataset: Name of a function in `zoo.data`.
-        augmentation: Makes the layers that pictures pass while training.
         stages: Fine-tuning of the whole network, in order.
         start: A preset to start from, instead of a trunk trained on ImageNet.
         head_epochs: Epochs of the head alone, on cached features of the frozen trunk,
@@ -47,7 +48,6 @@ class Recipe:
     architecture: str
     arguments: dict
     dataset: str
-    augmentation: Callable
     stages: tuple
     start: str | None = None
     head_epochs: int = 4

@@ -12,6 +12,7 @@ every epoch: the same command with `--resume` goes on from there. The result is
 """
 
 import argparse
+import csv
 import dataclasses
 import importlib
 import json
@@ -24,6 +25,7 @@ import keras
 from keras_fer import models, zoo
 from keras_fer.models.trunks import freeze_batch_norm
 from zoo import data
+from zoo.environment import environment
 
 
 def build(recipe, labels, input_size, trunk_weights=None):
@@ -70,7 +72,7 @@ def train_stage(model, recipe, stage, train, validation, backup, log):
     if stage.batch_norm == "frozen":
         freeze_batch_norm(model.get_layer("trunk"))
     images = keras.Input(train.images.shape[1:])
-    augmented = keras.Sequential(recipe.augmentation(), name="augmentation")(images)
+    augmented = keras.Sequential(stage.augmentation(), name="augmentation")(images)
     network = keras.Model(images, model(augmented))
     steps = stage.epochs * -(-len(train) // recipe.batch)
     warmup = steps // 10
@@ -168,14 +170,21 @@ def train(recipe, folder, out, trunk_weights=None, resume=False):
     final = out / "model.weights.h5"
     model.save_weights(final)
     facts = {
-        "recipe": {**dataclasses.asdict(recipe), "augmentation": None},
+        "recipe": dataclasses.asdict(recipe),
         "trained_on": len(train),
         "selected_on": len(validation),
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
+        "history": {
+            file.stem: list(csv.DictReader(file.open()))
+            for file in sorted(out.glob("stage*.csv"))
+        },
+        "environment": environment(),
     }
-    (out / "run.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
+    (out / "run.json").write_text(json.dumps(facts, indent=1, default=_name) + "\n")
     return final
+
+
+def _name(function):
+    return function.__name__
 
 
 def main():

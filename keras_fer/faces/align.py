@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_fer.faces.detect import Face
 from keras_fer.faces.pictures import as_picture
 
 MARGIN = 0.0
@@ -14,7 +15,9 @@ MARGIN = 0.0
 _MIN_EYE_DISTANCE = 0.15
 
 
-def crop(image, face, margin=MARGIN, align=True):
+def crop(
+    image: np.ndarray, face: Face, margin: float = MARGIN, align: bool = True
+) -> np.ndarray:
     """Cuts out a face.
 
     The square stands on the centre of the face's box; its side is the longer side of

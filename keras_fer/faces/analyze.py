@@ -1,21 +1,32 @@
 """A picture to its faces and what they express."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from keras_fer.faces.align import crop
-from keras_fer.faces.detect import detect
+from keras_fer.faces.detect import Face, detect
 from keras_fer.faces.pictures import as_picture, read_picture
+
+if TYPE_CHECKING:
+    import keras
 
 # Faces a forward pass, which bounds memory on pictures of crowds.
 _BATCH = 64
 
 
-def analyze(image, model="patt_lite", detector="mtcnn", align=True):
+def analyze(
+    image: str | os.PathLike | np.ndarray,
+    model: str | keras.Model = "patt_lite",
+    detector: str | os.PathLike = "mtcnn",
+    align: bool = True,
+) -> list[Face]:
     """Finds the faces in a picture and what they express.
 
     Args:
@@ -52,7 +63,7 @@ def analyze(image, model="patt_lite", detector="mtcnn", align=True):
     ]
 
 
-def predict_crops(model, crops):
+def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     """Predicts crops of different sizes together.
 
     A batch has one size, so crops are brought to the model's own. Pillow's bilinear

@@ -56,7 +56,12 @@ class Face:
         return self.probabilities and self.probabilities[self.label]
 
 
-def detect(image, detector="mtcnn", min_size=20, min_confidence=None):
+def detect(
+    image: np.ndarray,
+    detector: str | os.PathLike = "mtcnn",
+    min_size: float = 20,
+    min_confidence: float | None = None,
+) -> list[Face]:
     """Finds the faces in a picture.
 
     Pictures of more than 1280 pixels on the long side are scaled down for detection;

@@ -3,12 +3,13 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_fer.faces.detect import Face
 from keras_fer.faces.pictures import as_picture
 
 _COLOUR = (0, 120, 60)
 
 
-def draw(image, faces):
+def draw(image: np.ndarray, faces: list[Face]) -> np.ndarray:
     """Draws faces and what they express on a copy of a picture.
 
     Args:

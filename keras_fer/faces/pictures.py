@@ -4,6 +4,7 @@ import glob
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,7 +22,7 @@ class PictureError(ValueError):
     """A picture that cannot be used; the message is one line."""
 
 
-def read_picture(path):
+def read_picture(path: str | os.PathLike) -> np.ndarray:
     """Reads a picture file.
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid on
@@ -75,7 +76,7 @@ def read_picture(path):
             ) from error
 
 
-def as_picture(array):
+def as_picture(array: np.ndarray) -> np.ndarray:
     """Checks an array given in place of a file.
 
     Args:
@@ -139,7 +140,9 @@ def as_picture(array):
     return np.ascontiguousarray(np.broadcast_to(array, (*shape[:2], 3)))
 
 
-def find_pictures(paths):
+def find_pictures(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+) -> list[str]:
     """Expands folders and patterns to files.
 
     Folders give the pictures in them and in their subfolders (by suffix, sorted,

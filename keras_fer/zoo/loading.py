@@ -1,16 +1,25 @@
 """`list`, `info` and `load`: what users call. Building is lazy, so this is light."""
 
+from __future__ import annotations
+
+import builtins
 import difflib
 import fnmatch
 import hashlib
+import os
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from keras_fer.zoo.presets import DEFAULTS, PRESETS
+from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
+
+if TYPE_CHECKING:
+    from keras_fer.models import ExpressionClassifier
 
 _SUFFIX = ".weights.h5"
 
 
-def list(pattern="*", pretrained=None):
+def list(pattern: str = "*", pretrained: bool | None = None) -> builtins.list[str]:
     """Names that `load` and `info` take.
 
     Args:
@@ -30,7 +39,7 @@ def list(pattern="*", pretrained=None):
     )
 
 
-def info(name):
+def info(name: str) -> ModelInfo:
     """What there is to know about a model before it is loaded.
 
     Args:
@@ -54,7 +63,13 @@ def info(name):
     return preset
 
 
-def load(name, weights="default", *, num_classes=None, labels=None):
+def load(
+    name: str,
+    weights: str | os.PathLike | None = "default",
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+) -> ExpressionClassifier:
     """Loads a model by name, compiled and ready for `predict` and `fit`.
 
     Args:
@@ -124,7 +139,7 @@ def load(name, weights="default", *, num_classes=None, labels=None):
     return model
 
 
-def bundled(preset):
+def bundled(preset: ModelInfo) -> pathlib.Path:
     """Where the package keeps the weights of a preset."""
     return pathlib.Path(__file__).with_name("weights") / f"{preset.name}{_SUFFIX}"
 

@@ -48,12 +48,12 @@ class ModelInfo:
 
 _PATT_LITE = {
     "architecture": "PAttLite",
-    "arguments": {"input_size": 64, "grayscale": True},
+    "arguments": {"input_size": 96, "grayscale": True},
     "paper": (
         "PAtt-Lite, Ngwe et al., arXiv 2306.09626. Ours attends over the patches of "
         "one face; the published code attends across the batch."
     ),
-    "input": "grey or RGB face crop, 0-255, any size; resized to 64x64 in the graph",
+    "input": "grey or RGB face crop, 0-255, any size; resized to 96x96 in the graph",
     "selection": "a twelfth of the train split, carved by the pixels' checksum",
     "licence": (
         "Apache-2.0 for the weights; the training pictures have no explicit licence"
@@ -67,18 +67,18 @@ PRESETS = {
             name="patt_lite.ferplus",
             labels=LABELS,
             parameters=1_102_697,
-            macs=30_032_128,
+            macs=63_141_120,
             data="FER2013 train split with FER+ votes as soft labels",
             split="public test",
-            score={},
-            sha256="ebd9fbdecb44d2927f4c62bf721d384be027c124b47133348b107a2582023de9",
+            score={"accuracy": 85.9, "macro_f1": 66.9},
+            sha256="7679c51fd60c7571669db3d95b6c3242519cf9821c4a5c71e4b8b35d08607e43",
             **_PATT_LITE,
         ),
         ModelInfo(
             name="patt_lite.fer2013",
             labels=LABELS[:7],
             parameters=1_102_664,
-            macs=30_032_096,
+            macs=63_141_088,
             data="FER2013 train split, FER2013 labels, from patt_lite.ferplus",
             split="public test",
             score={},

@@ -11,13 +11,13 @@ import pytest
 from keras_fer.labels import LABELS
 from zoo import train
 from zoo.recipe import Stage
-from zoo.recipes.patt_lite_ferplus import RECIPE
+from zoo.recipes.patt_lite_ferplus import RECIPE, plain
 
 SMALL = dataclasses.replace(
     RECIPE,
     dataset="fer2013",
     head_epochs=1,
-    stages=(Stage(epochs=2, rate=1e-3, batch_norm="frozen", input_size=48),),
+    stages=(Stage(2, 1e-3, "frozen", input_size=48, augmentation=plain),),
     batch=16,
 )
 

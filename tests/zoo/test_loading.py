@@ -1,5 +1,6 @@
 import hashlib
 import inspect
+import json
 import shutil
 
 import keras
@@ -12,6 +13,7 @@ from keras_fer.zoo import loading
 from keras_fer.zoo.presets import DEFAULTS, PRESETS
 from tests.contract import assert_batch_independent
 from zoo.cost import count_macs
+from zoo.tables import RESULTS
 
 
 def test_names():
@@ -45,6 +47,22 @@ def test_presets_say_the_truth(name):
     assert set(preset.arguments) <= set(
         inspect.signature(getattr(models, preset.architecture)).parameters
     )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_scores_are_those_of_the_results(name):
+    preset = PRESETS[name]
+    result = json.loads((RESULTS / f"{name}.public_test.json").read_text())
+    assert result["sha256"] == preset.sha256
+    assert result["labels"] == list(preset.labels)
+    assert preset.score == {
+        metric: round(result["all"][metric], 1) for metric in ("accuracy", "macro_f1")
+    }
+    for part in ("all", "without_duplicates"):
+        confusion = np.array(result[part]["confusion"])
+        assert confusion.sum() == result[part]["n"]
+        accuracy = 100 * confusion.trace() / confusion.sum()
+        assert accuracy == pytest.approx(result[part]["accuracy"])
 
 
 @pytest.mark.parametrize("name", PRESETS)

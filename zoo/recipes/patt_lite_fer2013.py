@@ -8,14 +8,13 @@ network starts from what the FER+ votes taught it. That makes it more than a mod
 """
 
 from zoo.recipe import Recipe, Stage
-from zoo.recipes.patt_lite_ferplus import augmentation
+from zoo.recipes.patt_lite_ferplus import plain
 
 RECIPE = Recipe(
     architecture="PAttLite",
     arguments={"grayscale": True},
     dataset="fer2013",
-    augmentation=augmentation,
     start="patt_lite.ferplus",
-    stages=(Stage(epochs=6, rate=3e-4, batch_norm="frozen", input_size=96),),
+    stages=(Stage(4, 2e-4, "frozen", input_size=96, augmentation=plain),),
     label_smoothing=0.1,
 )

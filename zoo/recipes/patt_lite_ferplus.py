@@ -11,8 +11,8 @@ from keras import layers
 from zoo.recipe import Recipe, Stage
 
 
-def augmentation():
-    """Small changes of place, size and light; the label survives them."""
+def varied():
+    """Changes of place, size and light that leave the label as it is."""
     return [
         layers.RandomFlip("horizontal"),
         layers.RandomRotation(0.04, fill_mode="reflect"),
@@ -23,14 +23,22 @@ def augmentation():
     ]
 
 
+def plain():
+    """Nearly the pictures as they are, to end on what the network will see."""
+    return [
+        layers.RandomFlip("horizontal"),
+        layers.RandomTranslation(0.04, 0.04, fill_mode="reflect"),
+    ]
+
+
 RECIPE = Recipe(
     architecture="PAttLite",
     arguments={"grayscale": True},
     dataset="ferplus",
-    augmentation=augmentation,
     stages=(
-        Stage(epochs=6, rate=1e-3, batch_norm="learned", input_size=64),
-        Stage(epochs=16, rate=5e-4, batch_norm="frozen", input_size=64),
-        Stage(epochs=8, rate=4e-4, batch_norm="frozen", input_size=96),
+        Stage(6, 1e-3, "learned", input_size=64, augmentation=varied),
+        Stage(16, 5e-4, "frozen", input_size=64, augmentation=varied),
+        Stage(10, 4e-4, "frozen", input_size=96, augmentation=varied),
+        Stage(6, 2e-4, "frozen", input_size=96, augmentation=plain),
     ),
 )
