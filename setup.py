@@ -32,6 +32,7 @@ setup(
         "keras>=3.15",
         "numpy>=2.4",
         "huggingface-hub>=2.4,<3",  # major releases change the HTTP client
+        "h5py>=3.14",
         "wrapt>=2.0",
         # The main job, a photo in and an expression out, needs these too.
         *FACES,

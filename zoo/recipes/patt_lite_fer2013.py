@@ -8,13 +8,16 @@ network starts from what the FER+ votes taught it. That makes it more than a mod
 """
 
 from zoo.recipe import Recipe, Stage
-from zoo.recipes.patt_lite_ferplus import plain
+from zoo.recipes.patt_lite_ferplus import plain, varied
 
 RECIPE = Recipe(
     architecture="PAttLite",
     arguments={"grayscale": True},
     dataset="fer2013",
     start="patt_lite.ferplus",
-    stages=(Stage(4, 2e-4, "frozen", input_size=96, augmentation=plain),),
+    stages=(
+        Stage(4, 4e-4, "frozen", input_size=96, augmentation=varied),
+        Stage(2, 1.5e-4, "frozen", input_size=96, augmentation=plain),
+    ),
     label_smoothing=0.1,
 )

@@ -1,9 +1,13 @@
-"""PAtt-Lite on FER+ votes, 8 classes, 64 px: the default weights of the zoo.
+"""PAtt-Lite on FER+ votes, 8 classes, 96 px: the default weights of the zoo.
 
-    python -m zoo.train patt_lite_ferplus --data DIR --trunk-weights FILE
+    python -m zoo.train patt_lite_ferplus --data DIR --trunk-weights imagenet
 
-Our choices, not the paper's: 64 px, votes as soft labels, AdamW, the stage in which
-BatchNorm learns the statistics of faces, and attention within a face.
+About 75 minutes on two CPU cores (TensorFlow 2.21, seed 0); expect 87 % on the FER+
+majority of the public test split. With KERAS_BACKEND=jax it needs no TensorFlow.
+
+Our choices, not the paper's: growing pictures of 64 and 96 px, votes as soft labels,
+AdamW, the stage in which BatchNorm learns the statistics of faces, attention within a
+face, and a last stage on nearly plain pictures.
 """
 
 from keras import layers
