@@ -15,6 +15,12 @@ from tests.contract import assert_batch_independent
 from zoo.cost import count_macs
 from zoo.tables import RESULTS
 
+# Recorded when the weights were bundled, for the first of the noise pictures.
+GOLDEN = {
+    "patt_lite.ferplus": [0.769, 0.0087, 0.0058, 0.1731, 0.0391, 0.0012, 0.001, 0.002],
+    "patt_lite.fer2013": [0.091, 0.1254, 0.0576, 0.1227, 0.4677, 0.0156, 0.12],
+}
+
 
 def test_names():
     assert zoo.list() == sorted([*DEFAULTS, *PRESETS])
@@ -47,6 +53,13 @@ def test_presets_say_the_truth(name):
     assert set(preset.arguments) <= set(
         inspect.signature(getattr(models, preset.architecture)).parameters
     )
+
+
+@pytest.mark.parametrize(("name", "expected"), GOLDEN.items())
+def test_predictions_stay_what_they_were(name, expected, pictures):
+    """A change of preprocessing, labels or weights shows here first."""
+    (probabilities,) = zoo.load(name).predict(pictures[:1], verbose=0)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", PRESETS)
