@@ -84,8 +84,8 @@ PRESETS = {
             macs=63_141_088,
             data="FER2013 train split, FER2013 labels, from patt_lite.ferplus",
             split="FER2013 public test (n = 3,589)",
-            score={"accuracy": 67.0, "macro_f1": 63.2},
-            sha256="6737ebad488092c9678fd8a50784ede40292c76f06daa680540131a71340773b",
+            score={"accuracy": 67.3, "macro_f1": 63.6},
+            sha256="c301e39bf64361265c435e3477d5f82273702faa8ac1af88df2dcce13b1db370",
             **_PATT_LITE,
         ),
     )

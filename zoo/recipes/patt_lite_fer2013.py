@@ -1,6 +1,9 @@
-"""PAtt-Lite on FER2013 labels, 7 classes, 64 px, from the FER+ weights.
+"""PAtt-Lite on FER2013 labels, 7 classes, 96 px, from the FER+ weights.
 
     python -m zoo.train patt_lite_fer2013 --data DIR
+
+About 22 minutes on two CPU cores (TensorFlow 2.21, seed 0); expect 67 % on the public
+test split. With KERAS_BACKEND=jax it needs no TensorFlow.
 
 The pictures are the same as those of FER+, with the original, noisier labels; so the
 network starts from what the FER+ votes taught it. That makes it more than a model
@@ -17,6 +20,7 @@ RECIPE = Recipe(
     start="patt_lite.ferplus",
     stages=(
         Stage(4, 4e-4, "frozen", input_size=96, augmentation=varied),
+        Stage(2, 1.5e-4, "frozen", input_size=96, augmentation=plain),
         Stage(2, 1.5e-4, "frozen", input_size=96, augmentation=plain),
     ),
     label_smoothing=0.1,
