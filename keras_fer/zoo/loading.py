@@ -129,7 +129,6 @@ def load(
             ) from error
         if wanted and wanted != held:
             model = replace_head(model, wanted)
-    if weights is not None:
         freeze_batch_norm(model.get_layer("trunk"))
     model.compile(
         optimizer=keras.optimizers.AdamW(3e-4, weight_decay=0.01, global_clipnorm=3.0),
