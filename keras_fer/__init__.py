@@ -10,13 +10,14 @@ import wrapt
 from keras_fer.labels import LABELS
 
 __version__ = "0.1.0"
-__all__ = ["LABELS", "analyze", "faces", "labels", "layers", "models", "zoo"]
+__all__ = ["LABELS", "analyze", "faces", "labels", "layers", "models", "training", "zoo"]
 
 
 @wrapt.when_imported("keras")
 def _register(_):
     """Lets Keras find our classes when it reads a saved model."""
     importlib.import_module("keras_fer.models")
+    importlib.import_module("keras_fer.training")
 
 
 def __getattr__(name):

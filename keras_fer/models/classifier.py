@@ -13,8 +13,9 @@ class ExpressionClassifier(keras.Model):
     In: grey or RGB pictures `(B, H, W, 1 or 3)`, uint8 or float, 0–255, of any height
     and width. Out: probabilities `(B, num_classes)`, float32.
 
-    Its first layer is an `ImageNormalization` named `"normalization"`, its last two
-    are a `Dense` named `"logits"` and a `ClassProbabilities` named `"probabilities"`.
+    Its first layer is an `ImageNormalization` named `"normalization"`, then comes a
+    nested model named `"trunk"`; a `Dense` is named `"logits"`, and the last layer, a
+    `ClassProbabilities`, `"probabilities"`.
     """
 
     @property
@@ -27,6 +28,18 @@ class ExpressionClassifier(keras.Model):
         """Side in pixels to which the model resizes its pictures."""
         return self.get_layer("normalization").size
 
+    def replace_head(self, labels):
+        """The same network with a new, untrained last layer for other classes.
+
+        Args:
+            labels: Names of the new classes.
+
+        Returns:
+            A model of the same class; it shares all but the last layer with this one.
+        """
+        features = self.get_layer("logits").input
+        return type(self)(self.input, classify(features, labels), name=self.name)
+
 
 def classify(features, labels):
     """The common head: features `(B, C)` to the probabilities of `labels`.
@@ -37,26 +50,21 @@ def classify(features, labels):
     return ClassProbabilities(labels, dtype="float32", name="probabilities")(logits)
 
 
-def replace_head(model, labels):
-    """The same network with a new, untrained last layer for other classes.
-
-    Args:
-        model: An `ExpressionClassifier`; all but its last layer is shared with the
-            result.
-        labels: Names of the new classes.
-
-    Returns:
-        A model of the same class.
-    """
-    features = model.get_layer("logits").input
-    return type(model)(model.input, classify(features, labels), name=model.name)
+def check_input_size(size, least, most=None):
+    """Raises a `ValueError` unless a size is an integer in a range."""
+    if not isinstance(size, int) or size < least or (most and size > most):
+        limit = f"from {least} to {most}" if most else f"of at least {least}"
+        raise ValueError(
+            f"`input_size` should be an integer {limit}. Received: input_size={size!r}"
+        )
 
 
 def resolve_labels(num_classes, labels):
     """Checks the number of classes against their names, filling in what is missing.
 
     Args:
-        num_classes: Number of classes, at least 2, or `None` to count `labels`.
+        num_classes: Number of classes, at least 2, or `None` to count `labels`; 7
+            where those are `None` too.
         labels: Their names, or `None`: then 7 and 8 classes take the canonical
             expressions, and other numbers `"class_0"`, `"class_1"`, ….
 
@@ -67,6 +75,7 @@ def resolve_labels(num_classes, labels):
         ValueError: Too few classes, a wrong number of names, or a name twice.
     """
     if labels is None:
+        num_classes = 7 if num_classes is None else num_classes
         if (
             not isinstance(num_classes, int)
             or isinstance(num_classes, bool)

@@ -11,6 +11,7 @@ from keras_fer.layers.patch_token_attention import PatchTokenAttention
 from keras_fer.models import trunks
 from keras_fer.models.classifier import (
     ExpressionClassifier,
+    check_input_size,
     classify,
     resolve_labels,
 )
@@ -63,14 +64,8 @@ def PAttLite(
         ValueError: An argument is out of range.
         FileNotFoundError: The weights file of the trunk does not exist.
     """
-    if num_classes is None and labels is None:
-        num_classes = 7
     labels = resolve_labels(num_classes, labels)
-    if not isinstance(input_size, int) or not 48 <= input_size <= 224:
-        raise ValueError(
-            "`input_size` should be an integer from 48 to 224. "
-            f"Received: input_size={input_size!r}"
-        )
+    check_input_size(input_size, 48, 224)
     if attention not in ATTENTIONS:
         raise ValueError(
             f"`attention` should be one of {', '.join(ATTENTIONS)}. "
@@ -91,7 +86,7 @@ def PAttLite(
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
-    x = trunk(x)
+    x = trunk(x)["stride_16"]
     x = PatchExtraction(256, name="patches")(x)
     if attention == "patch_tokens":
         x = PatchTokenAttention(name="attention")(x)

@@ -99,7 +99,7 @@ def load(
     import keras
 
     from keras_fer import models
-    from keras_fer.models.classifier import replace_head, resolve_labels
+    from keras_fer.models.classifier import resolve_labels
     from keras_fer.models.trunks import freeze_batch_norm
 
     wanted = None
@@ -128,7 +128,7 @@ def load(
                 f"{str(error).splitlines()[0]}"
             ) from error
         if wanted and wanted != held:
-            model = replace_head(model, wanted)
+            model = model.replace_head(wanted)
         freeze_batch_norm(model.get_layer("trunk"))
     model.compile(
         optimizer=keras.optimizers.AdamW(3e-4, weight_decay=0.01, global_clipnorm=3.0),

@@ -10,7 +10,6 @@ import pytest
 from keras_fer import zoo
 from keras_fer.labels import LABELS
 from keras_fer.models import ExpressionClassifier, PAttLite
-from keras_fer.models.classifier import replace_head
 from keras_fer.models.trunks import freeze_batch_norm, mobilenet_v1
 from tests.contract import assert_batch_independent
 from zoo.cost import count_macs
@@ -30,7 +29,7 @@ def test_published_counts():
         model = PAttLite(7, attention="batch_legacy", trunk_weights=None)
     assert model.count_params() == 1_102_664
     assert round(count_macs(model) / 1e6) == 337
-    assert model.get_layer("trunk").output.shape == (None, 14, 14, 512)
+    assert model.get_layer("trunk").output["stride_16"].shape == (None, 14, 14, 512)
 
 
 @pytest.mark.parametrize(("attention", "scale"), [("patch_tokens", 1), ("none", 0)])
@@ -157,7 +156,7 @@ def test_clones_keep_class_labels_and_preprocessing(pictures):
 
 def test_a_new_head_keeps_the_rest(pictures):
     model = small(8)
-    fresh = replace_head(model, ["calm", "tense", "other"])
+    fresh = model.replace_head(["calm", "tense", "other"])
     assert fresh.labels == ("calm", "tense", "other")
     old, new = (
         keras.Model(net.input, net.get_layer("logits").input) for net in (model, fresh)

@@ -1,0 +1,147 @@
+"""LLAM: attention that loses no information on the way to its map."""
+
+import keras
+from keras import layers, ops
+
+from keras_fer.layers.efficient_channel_attention import (
+    adaptive_kernel_size,
+    check_kernel_size,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_fer")
+class LosslessAttention(keras.layers.Layer):
+    """Lossless attention (Wang et al., "LLAM", arXiv 2001.11869).
+
+    Stated in the abstract: the map is made from the **previous layer's** information
+    too and **without reducing dimensionality**, and is fused with the feature map. The
+    paper's equations were not available; our reading is a channel attention of the
+    ECA family over the descriptors of both maps, fused by multiplication:
+
+    `m = sigmoid(Conv1D_k([GAP(F), GMP(F), GAP(P), GMP(P)]))`, `out = F * m`
+
+    with `F` the feature map and `P` the previous one, four numbers for each channel.
+
+    Args:
+        use_previous: Whether the previous map is used.
+        use_max: Whether global maxima (GMP) stand beside the averages (GAP).
+        residual: `out = F + F * m` instead.
+        spatial: Whether spatial attention follows: a 7x7 convolution over the mean and
+            the maximum of the channels of the refined `F` and of `P`. See
+            `InformationReuseAttention`.
+        kernel_size: Neighbouring channels that a channel looks at, odd. `None`: as for
+            `EfficientChannelAttention`.
+
+    Call arguments:
+        features: `(B, H, W, C)`.
+        previous: `(B, H', W', C)`, what the block received, after its projection.
+            Where its height and width differ and `spatial` is on, they should be known:
+            its spatial descriptors are resized to H, W.
+        return_attention: Also return the attention map.
+
+    Returns:
+        A tensor of the features' shape, or that and the map in (0, 1), `(B, 1, 1, C)`,
+        or `(B, H, W, C)` with `spatial`.
+
+    Raises:
+        ValueError: The previous map is missing, or has another number of channels.
+    """
+
+    def __init__(
+        self,
+        use_previous=True,
+        use_max=True,
+        residual=False,
+        spatial=False,
+        kernel_size=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_kernel_size(kernel_size)
+        self.use_previous = use_previous
+        self.use_max = use_max
+        self.residual = residual
+        self.spatial = spatial
+        self.kernel_size = kernel_size
+
+    def build(self, features_shape, previous_shape=None):
+        """Creates the convolutions."""
+        channels = features_shape[-1]
+        if self.use_previous and (
+            previous_shape is None or previous_shape[-1] != channels
+        ):
+            received = previous_shape and tuple(previous_shape)
+            raise ValueError(
+                f"Expected a previous map with the features' {channels} channels. "
+                f"Received: previous shape={received}. Project it with a 1x1 "
+                "convolution, or pass use_previous=False."
+            )
+        maps = 2 if self.use_previous else 1
+        options = {
+            "padding": "same",
+            "use_bias": False,
+            "activation": "sigmoid",
+            "dtype": self.dtype_policy,
+        }
+        self.channel_attention = layers.Conv1D(
+            1,
+            self.kernel_size or adaptive_kernel_size(channels),
+            name="channel_attention",
+            **options,
+        )
+        descriptors = maps * (2 if self.use_max else 1)
+        self.channel_attention.build((None, channels, descriptors))
+        if self.spatial:
+            self.spatial_attention = layers.Conv2D(
+                1, 7, name="spatial_attention", **options
+            )
+            self.spatial_attention.build((None, None, None, 2 * maps))
+
+    def call(self, features, previous=None, return_attention=False):
+        """Weighs the channels, then perhaps the places."""
+        maps = [features, previous] if self.use_previous else [features]
+        pools = [ops.mean, ops.max] if self.use_max else [ops.mean]
+        descriptors = [pool(x, axis=(1, 2)) for x in maps for pool in pools]
+        attention = self.channel_attention(ops.stack(descriptors, axis=-1))
+        attention = ops.transpose(attention, (0, 2, 1))[:, None]
+        if self.spatial:
+            refined = [features * attention, *maps[1:]]
+            descriptors = [
+                self._resized(pool(x, axis=-1, keepdims=True), features)
+                for x in refined
+                for pool in (ops.mean, ops.max)
+            ]
+            attention = attention * self.spatial_attention(
+                ops.concatenate(descriptors, axis=-1)
+            )
+        outputs = features * attention
+        if self.residual:
+            outputs = features + outputs
+        return (outputs, attention) if return_attention else outputs
+
+    @staticmethod
+    def _resized(descriptor, features):
+        """A descriptor at the height and width of the features."""
+        if descriptor.shape[1:3] == features.shape[1:3]:
+            return descriptor
+        return ops.image.resize(
+            descriptor,
+            ops.shape(features)[1:3],
+            antialias=True,
+            data_format="channels_last",
+        )
+
+    def compute_output_shape(self, features_shape, previous_shape=None):
+        """The features' shape."""
+        return features_shape
+
+    def get_config(self):
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "use_previous": self.use_previous,
+            "use_max": self.use_max,
+            "residual": self.residual,
+            "spatial": self.spatial,
+            "kernel_size": self.kernel_size,
+        }

@@ -1,0 +1,53 @@
+"""IRAM: information reuse attention in a convolutional network."""
+
+from keras_fer.models.attention_network import AttentionNetwork
+
+
+def IRAM(
+    num_classes=None,
+    labels=None,
+    input_size=224,
+    grayscale=False,
+    trunk="resnet18",
+    trunk_weights=None,
+    dropout=0.0,
+    name="iram",
+):
+    """IRAM (Wang & Hu, IJCNN 2021, doi 10.1109/IJCNN52387.2021.9534217).
+
+    An `InformationReuseAttention` in every slot of the trunk: channels, then places,
+    are weighed with the help of the map that the block received.
+
+    Stated in the abstract: attention maps that reuse the previous layer's information
+    and do not reduce dimensionality, fused with the feature map. Our reading, as the
+    full text was not available: the layer's form, ResNet-18, and one layer at the end
+    of every residual branch, where LLAM has its own.
+
+    Args:
+        num_classes: See `AttentionNetwork`.
+        labels: See `AttentionNetwork`.
+        input_size: See `AttentionNetwork`.
+        grayscale: See `AttentionNetwork`.
+        trunk: See `AttentionNetwork`.
+        trunk_weights: See `AttentionNetwork`.
+        dropout: See `AttentionNetwork`.
+        name: Name of the model.
+
+    Returns:
+        An `ExpressionClassifier`.
+
+    Raises:
+        ValueError: An argument is out of range.
+        FileNotFoundError: The weights file of the trunk does not exist.
+    """
+    return AttentionNetwork(
+        num_classes,
+        labels,
+        input_size,
+        grayscale,
+        trunk=trunk,
+        attention="iram",
+        trunk_weights=trunk_weights,
+        dropout=dropout,
+        name=name,
+    )
