@@ -10,7 +10,17 @@ import wrapt
 from keras_fer.labels import LABELS
 
 __version__ = "0.1.0"
-__all__ = ["LABELS", "analyze", "faces", "labels", "layers", "models", "training", "zoo"]
+__all__ = [
+    "LABELS",
+    "analyze",
+    "explain",
+    "faces",
+    "labels",
+    "layers",
+    "models",
+    "training",
+    "zoo",
+]
 
 
 @wrapt.when_imported("keras")
@@ -23,6 +33,8 @@ def _register(_):
 def __getattr__(name):
     if name == "analyze":
         return importlib.import_module("keras_fer.faces").analyze
+    if name == "explain":
+        return importlib.import_module("keras_fer.explanation").explain
     if name in __all__:
         return importlib.import_module(f"keras_fer.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

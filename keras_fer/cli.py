@@ -83,6 +83,13 @@ def _parser():
         type=pathlib.Path,
         help="write annotated pictures there, as NAME_faces.png",
     )
+    predict.add_argument(
+        "--explain",
+        action="store_true",
+        help="with --save, also write where the model looks on each face, one heat map "
+        "a method: NAME_grad_input.png, NAME_grad_cam.png, NAME_attention.png (the "
+        "last for models with an attention layer)",
+    )
     predict.set_defaults(run=_predict)
 
     names = commands.add_parser("list", help="list the models")
@@ -128,12 +135,15 @@ def _predict(options):
         zoo.info(options.model)
     except ValueError as error:
         raise _UsageError(error) from None
+    if options.explain and not options.save:
+        raise _UsageError("--explain writes pictures: say where with --save DIR")
     if options.save:
         options.save.mkdir(parents=True, exist_ok=True)
     paths = faces.find_pictures(options.paths or _sample())
     _start(options.detector)
     model = zoo.load(options.model)
     warnings.showwarning = _show_warning
+    methods = _methods(model) if options.explain else ()
 
     failed = 0
     taken = set()
@@ -144,8 +154,8 @@ def _predict(options):
             picture = faces.read_picture(path)
             found = faces.analyze(picture, model=model, detector=options.detector)
             if options.save:
-                target = _target(options.save, path, taken)
-                _save(faces.draw(picture, found), target)
+                target = options.save / _name(path, taken)
+                _save(picture, found, target, model, methods)
         except (OSError, ValueError, MemoryError) as problem:
             error = _one_line(problem)
             failed += 1
@@ -229,21 +239,52 @@ def _text(path, found):
     return "\n".join(lines)
 
 
-def _target(folder, path, taken):
+def _name(path, taken):
     """A name of its own for every picture, also for two of one name."""
     stem = pathlib.Path(path).stem
-    name, number = f"{stem}_faces.png", 1
+    name, number = stem, 1
     while name in taken:
         number += 1
-        name = f"{stem}_{number}_faces.png"
+        name = f"{stem}_{number}"
     taken.add(name)
-    return folder / name
+    return name
 
 
-def _save(picture, target):
+def _methods(model):
+    """The methods that can explain a model; says of the others why they cannot."""
+    import numpy as np
+
+    from keras_fer.explanation import METHODS, explain
+
+    blank = np.zeros((1, model.input_size, model.input_size, 3), "uint8")
+    methods = []
+    for method in METHODS:
+        try:
+            explain(model, blank, method)
+        except ValueError as error:
+            line = f"{method} is left out. {_one_line(error)}"
+            print(f"keras-fer: {line}", file=sys.stderr)
+        else:
+            methods.append(method)
+    return methods
+
+
+def _save(picture, found, target, model, methods):
+    """Writes a picture with its faces, and one for each method."""
     from PIL import Image
 
-    Image.fromarray(picture).save(target)
+    from keras_fer import faces
+
+    pictures = {"faces": picture}
+    if found and methods:
+        from keras_fer.explanation import overlay
+
+        for method in methods:
+            heat = faces.explain_faces(model, picture, found, method)
+            pictures[method] = overlay(picture, heat)
+    for name, canvas in pictures.items():
+        file = target.with_name(f"{target.name}_{name}.png")
+        Image.fromarray(faces.draw(canvas, found)).save(file)
 
 
 def _show_warning(message, category, *_args, **_kwargs):

@@ -1,18 +1,36 @@
-"""What every layer and model of the package is held to."""
+"""What every layer and model of the package is held to.
+
+A test class that inherits from `LayerContract` or `ModelContract` and fills in the
+attributes gets all of it.
+"""
 
 import inspect
 
+import keras
 import numpy as np
+import pytest
+from keras import ops
+
+POLICIES = ("mixed_bfloat16", "mixed_float16")
 
 
-def assert_batch_independent(model, inputs):
+def assert_batch_independent(model, inputs, sizes=(1, 7, 32)):
     """A prediction is the same whatever stands beside it, in any order."""
-    reference = model.predict(inputs, batch_size=len(inputs), verbose=0)
-    order = np.random.default_rng(1).permutation(len(inputs))
-    for size in (1, 7, 32):
-        plain = model.predict(inputs, batch_size=size, verbose=0)
+    many = isinstance(inputs, (list, tuple))
+    arrays = inputs if many else [inputs]
+    number = len(arrays[0])
+    order = np.random.default_rng(1).permutation(number)
+
+    def predict(size, order):
+        ordered = [array[order] for array in arrays]
+        return model.predict(
+            ordered if many else ordered[0], batch_size=size, verbose=0
+        )
+
+    reference = predict(number, np.arange(number))
+    for size in sizes:
+        plain, shuffled = predict(size, np.arange(number)), predict(size, order)
         np.testing.assert_allclose(plain, reference, atol=1e-5)
-        shuffled = model.predict(inputs[order], batch_size=size, verbose=0)
         np.testing.assert_allclose(shuffled, reference[order], atol=1e-5)
 
 
@@ -23,3 +41,243 @@ def assert_config_is_complete(layer):
     config = layer.get_config()
     assert names <= set(config)
     assert type(layer).from_config(config).get_config() == config
+
+
+def disturb(layer, seed=0):
+    """Gives every weight of a layer or model a value that no initializer gives."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        if "seed_generator" in weight.path:
+            continue
+        value = ops.convert_to_numpy(weight)
+        value = value + 0.1 * rng.normal(size=value.shape)
+        if weight.path.endswith("variance"):
+            value = np.abs(value)
+        weight.assign(value.astype("float32"))
+
+
+def settle(model, pictures):
+    """Gives BatchNorm the statistics of pictures, which random networks lose."""
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(pictures, training=True)
+    for norm in norms:
+        norm.momentum = 0.99
+
+
+def count(weights):
+    """Number of values in a list of weights, without the states of random layers."""
+    return sum(
+        int(np.prod(weight.shape))
+        for weight in weights
+        if "seed_generator" not in weight.path
+    )
+
+
+def assert_one_step_trains_everything(model, inputs, targets, loss):
+    """A compiled step moves every trainable weight, to a finite value."""
+    before = {w.path: w.numpy().copy() for w in model.trainable_weights}
+    assert before
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    history = model.fit(inputs, targets, batch_size=len(targets), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    for weight in model.trainable_weights:
+        after = weight.numpy()
+        assert np.isfinite(after).all(), weight.path
+        assert not np.array_equal(before[weight.path], after), weight.path
+
+
+class _Saved:
+    """What a new process on the other backend makes of a saved model."""
+
+    def assert_same_elsewhere(self, model, inputs, other_backend):
+        """Saving, loading in a new process and the other backend change nothing."""
+        arrays = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        expected = model.predict(inputs, batch_size=64, verbose=0)
+        received = other_backend(model, arrays)
+        np.testing.assert_allclose(received, expected, atol=1e-4)
+
+
+class LayerContract(_Saved):
+    """What a layer is held to.
+
+    Attributes:
+        layer: The class.
+        arguments: Constructor arguments, other than the default ones where possible.
+        shapes: Shapes of its inputs, without batch.
+        output: Shape of its output, without batch.
+        attention: Shape of its attention map, without batch, or `None`.
+        parameters: Numbers of trainable and of other weights.
+        float32_output: Whether the output is float32 under every dtype policy.
+        number: Rows of inputs.
+    """
+
+    layer: type
+    arguments: dict = {}
+    shapes: tuple
+    output: tuple
+    attention: tuple | None = None
+    parameters: tuple = (0, 0)
+    float32_output = False
+    number = 21
+
+    def inputs(self):
+        """Random numbers, as many as there are inputs."""
+        rng = np.random.default_rng(0)
+        shapes = [(self.number, *shape) for shape in self.shapes]
+        return [rng.normal(size=shape).astype("float32") for shape in shapes]
+
+    def build(self, **options):
+        """The layer with disturbed weights, and a functional model of it alone."""
+        layer = self.layer(**self.arguments, **options)
+        symbols = [keras.Input(shape) for shape in self.shapes]
+        model = keras.Model(symbols, layer(*symbols))
+        disturb(model)
+        return layer, model
+
+    def test_config(self):
+        layer = self.layer(**self.arguments)
+        assert_config_is_complete(layer)
+        config = layer.get_config()
+        assert all(config[name] == value for name, value in self.arguments.items())
+
+    def test_shapes(self):
+        layer, model = self.build()
+        assert model.output.shape == (None, *self.output)
+        assert layer(*self.inputs()).shape == (self.number, *self.output)
+        if "compute_output_shape" in vars(self.layer):
+            shapes = [(5, *shape) for shape in self.shapes]
+            assert tuple(layer.compute_output_shape(*shapes)) == (5, *self.output)
+
+    def test_attention_map(self):
+        if self.attention is None:
+            assert (
+                "return_attention" not in inspect.signature(self.layer.call).parameters
+            )
+            return
+        layer, model = self.build()
+        inputs = self.inputs()
+        outputs, attention = layer(*inputs, return_attention=True)
+        assert attention.shape == (self.number, *self.attention)
+        values = ops.convert_to_numpy(attention)
+        assert values.min() >= 0 and values.max() <= 1 and values.std() > 0
+        np.testing.assert_allclose(outputs, layer(*inputs), atol=1e-6)
+        symbols = layer(*model.inputs, return_attention=True)
+        assert symbols[1].shape == (None, *self.attention)
+
+    def test_weights(self):
+        _, model = self.build()
+        trainable, other = self.parameters
+        assert count(model.trainable_weights) == trainable
+        assert count(model.non_trainable_weights) == other
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_dtype_policies(self, policy):
+        _, model = self.build()
+        layer, mixed = self.build(dtype=policy)
+        mixed.set_weights(model.get_weights())
+        assert all(weight.dtype == "float32" for weight in layer.weights)
+        outputs = layer(*self.inputs())
+        wanted = "float32" if self.float32_output else layer.compute_dtype
+        assert keras.backend.standardize_dtype(outputs.dtype) == wanted
+        expected = model.predict(self.inputs(), verbose=0)
+        received = ops.convert_to_numpy(ops.cast(outputs, "float32"))
+        assert np.abs(received - expected).max() < 0.05 * (1 + np.abs(expected).max())
+
+    def test_one_step_trains_everything(self):
+        _, model = self.build()
+        inputs = self.inputs()
+        if count(model.trainable_weights):
+            targets = np.random.default_rng(1).normal(size=(self.number, *self.output))
+            assert_one_step_trains_everything(model, inputs, targets, "mse")
+
+    def test_batch_independence(self):
+        _, model = self.build()
+        assert_batch_independent(model, self.inputs(), sizes=(1, 7))
+
+    def test_the_same_in_a_new_process_on_the_other_backend(self, other_backend):
+        _, model = self.build()
+        self.assert_same_elsewhere(model, self.inputs(), other_backend)
+
+
+class ModelContract(_Saved):
+    """What a model is held to, on pictures of 48 pixels.
+
+    Attributes:
+        model: The function that builds it.
+        arguments: What to call it with, besides labels.
+        parameters: Numbers of trainable and of other weights, with three classes.
+    """
+
+    labels = ("calm", "tense", "other")
+    arguments: dict = {}
+    parameters: tuple
+
+    @pytest.fixture
+    def built(self, pictures):
+        """The model with disturbed weights; it tells the pictures apart."""
+        model = type(self).model(labels=self.labels, **self.arguments)
+        disturb(model)
+        settle(model, pictures)
+        return model
+
+    def test_labels_and_weights(self, built):
+        model = built
+        assert model.labels == self.labels
+        assert model.output.shape == (None, 3)
+        trainable, other = self.parameters
+        assert count(model.trainable_weights) == trainable
+        assert count(model.non_trainable_weights) == other
+
+    def test_a_clone_is_the_same(self, built, pictures):
+        model = built
+        clone = keras.models.clone_model(model)
+        clone.set_weights(model.get_weights())
+        assert type(clone) is type(model)
+        assert (clone.labels, clone.input_size) == (model.labels, model.input_size)
+        expected = model.predict(pictures[:7], verbose=0)
+        np.testing.assert_allclose(clone.predict(pictures[:7], verbose=0), expected)
+
+    def test_mixed_precision_keeps_float32_probabilities(self, pictures):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            model = type(self).model(labels=self.labels, **self.arguments)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        assert model.get_layer("trunk").layers[-1].compute_dtype == "bfloat16"
+        probabilities = model.predict(pictures[:3], verbose=0)
+        assert probabilities.dtype == "float32"
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+    def test_one_step_trains_everything(self, built, pictures):
+        targets = np.arange(21) % 3
+        assert_one_step_trains_everything(
+            built, pictures[:21], targets, "sparse_categorical_crossentropy"
+        )
+
+    def test_batch_independence(self, built, pictures):
+        assert built.predict(pictures[:21], verbose=0).std(axis=0).max() > 0.01
+        assert_batch_independent(built, pictures[:21], sizes=(1, 7))
+
+    def test_a_new_head_keeps_the_rest(self, built, pictures):
+        fresh = built.replace_head(["a", "b", "c", "d"])
+        assert type(fresh) is type(built)
+        assert fresh.labels == ("a", "b", "c", "d")
+        assert fresh.predict(pictures[:2], verbose=0).shape == (2, 4)
+        old, new = (
+            keras.Model(net.input, net.get_layer("logits").input)
+            for net in (built, fresh)
+        )
+        np.testing.assert_array_equal(
+            old.predict(pictures[:7], verbose=0), new.predict(pictures[:7], verbose=0)
+        )
+
+    def test_the_same_in_a_new_process_on_the_other_backend(
+        self, built, pictures, other_backend
+    ):
+        self.assert_same_elsewhere(built, pictures[:21], other_backend)

@@ -21,6 +21,14 @@ def run(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
+def changed(before, after):
+    """Where two pictures differ."""
+    before, after = (
+        np.asarray(Image.open(file).convert("RGB")) for file in (before, after)
+    )
+    return (before != after).any(axis=-1)
+
+
 @pytest.fixture
 def portrait():
     return cli._sample()[0]
@@ -99,12 +107,60 @@ def test_save_writes_annotated_pictures_and_never_overwrites(
     assert status == 0
     saved = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in saved] == ["photo_2_faces.png", "photo_faces.png"]
-    before, after = (
-        np.asarray(Image.open(file).convert("RGB"))
-        for file in (tmp_path / "a" / "photo.png", saved[0])
+    assert 0 < changed(tmp_path / "a" / "photo.png", saved[0]).mean() < 0.2
+
+
+def test_explain_writes_a_heat_map_a_method(capsys, tmp_path, portrait):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.open(portrait).save(tmp_path / folder / "photo.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "b" / "plain.png")
+    out = tmp_path / "out"
+    status, output, errors = run(
+        capsys, "predict", tmp_path, "--explain", "--save", out, "--json"
     )
-    changed = (before != after).any(axis=-1)
-    assert 0 < changed.mean() < 0.2
+    *_, face = (json.loads(line)["faces"] for line in output.splitlines()[:2])
+    assert (status, "keras-fer: " in errors) == (0, False)
+    names = ["faces", "grad_input", "grad_cam", "attention"]
+    assert {file.name for file in out.iterdir()} == {"plain_faces.png"} | {
+        f"photo{number}_{name}.png" for number in ("", "_2") for name in names
+    }
+    x, y, width, height = face[0]["box"]
+    pictures = {}
+    for name in names:
+        file = out / f"photo_{name}.png"
+        assert file.read_bytes() == (out / f"photo_2_{name}.png").read_bytes()
+        pictures[name] = np.asarray(Image.open(file))
+    assert len({picture.tobytes() for picture in pictures.values()}) == 4
+    for name in names[1:]:
+        file = out / f"photo_{name}.png"
+        rows, columns = np.nonzero(changed(out / "photo_faces.png", file))
+        # Inside the square around the box, perhaps turned a little; boxes and
+        # captions are on top, so they are the same.
+        assert abs(columns - x - width / 2).max() < 0.6 * max(width, height)
+        assert abs(rows - y - height / 2).max() < 0.6 * max(width, height)
+        assert len(rows) > 0.1 * width * height
+        box = pictures[name][y, x : x + width]
+        np.testing.assert_array_equal(box, pictures["faces"][y, x : x + width])
+
+
+def test_explain_without_an_attention_layer(capsys, tmp_path, portrait, monkeypatch):
+    from keras_fer.models import PAttLite
+
+    plain = PAttLite(8, input_size=48, attention="none", trunk_weights=None)
+    monkeypatch.setattr(zoo, "load", lambda name: plain)
+    for name in ("a", "b"):
+        Image.open(portrait).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    arguments = ("predict", tmp_path, "--detector", "haar", "--explain", "--save", out)
+    status, _, errors = run(capsys, *arguments)
+    assert status == 0
+    (line,) = (line for line in errors.splitlines() if line.startswith("keras-fer: "))
+    assert "attention is left out" in line and "Use grad_input or grad_cam" in line
+    names = ("faces", "grad_input", "grad_cam")
+    assert {file.name for file in out.iterdir()} == {
+        f"{stem}_{name}.png" for stem in "ab" for name in names
+    }
 
 
 def test_no_face_is_said(capsys, tmp_path):
@@ -130,6 +186,7 @@ def test_the_first_frame_of_an_animation_is_said(capsys, tmp_path):
         (["predict", "--detector", "magic"], "Unknown detector"),
         (["info", "patt"], "Unknown model"),
         (["predict", "--nonsense"], "--nonsense"),
+        (["predict", "--explain"], "with --save DIR"),
     ],
 )
 def test_wrong_usage(capsys, arguments, message):

@@ -1,11 +1,11 @@
-"""From pictures to faces: read, detect, crop, analyze, draw.
+"""From pictures to faces: read, detect, crop, analyze, explain, draw.
 
 Importing this is light: OpenCV, MTCNN and Keras are loaded by the functions that need
 them.
 """
 
-from keras_fer.faces.align import crop
-from keras_fer.faces.analyze import analyze
+from keras_fer.faces.align import crop, put_back
+from keras_fer.faces.analyze import analyze, explain_faces
 from keras_fer.faces.detect import Face, detect
 from keras_fer.faces.draw import draw
 from keras_fer.faces.pictures import PictureError, find_pictures, read_picture
@@ -17,6 +17,8 @@ __all__ = [
     "crop",
     "detect",
     "draw",
+    "explain_faces",
     "find_pictures",
+    "put_back",
     "read_picture",
 ]

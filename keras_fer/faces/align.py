@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from PIL import Image
 
 from keras_fer.faces.detect import Face
 from keras_fer.faces.pictures import as_picture
@@ -41,6 +42,63 @@ def crop(
     import cv2
 
     image = as_picture(image)
+    side, matrix, window = _placement(face, margin, align)
+    return cv2.warpAffine(
+        image[window],
+        matrix,
+        (side, side),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def put_back(
+    heat: np.ndarray,
+    image_shape: tuple,
+    face: Face,
+    margin: float = MARGIN,
+    align: bool = True,
+) -> np.ndarray:
+    """Puts a map of a crop on its place in the picture: the inverse of `crop`.
+
+    Args:
+        heat: `(S, S)` floats over the crop, at any resolution.
+        image_shape: `(H, W)` or `(H, W, 3)`, that of the picture.
+        face: The `Face` that was cropped.
+        margin: As for `crop`.
+        align: As for `crop`.
+
+    Returns:
+        `(H, W)` float32, zero outside the crop.
+
+    Raises:
+        ValueError: The map is not square, or `margin` is out of range.
+    """
+    import cv2
+
+    heat = np.asarray(heat, dtype=np.float32)
+    if heat.ndim != 2 or heat.shape[0] != heat.shape[1] or heat.size == 0:
+        raise ValueError(
+            "Expected one map of shape (side, side), as square as the crop. "
+            f"Received: shape={heat.shape}. Call once for each face."
+        )
+    side, matrix, window = _placement(face, margin, align)
+    # Pillow's filter is antialiased where the crop is smaller than the map.
+    heat = Image.fromarray(heat).resize((side, side), Image.Resampling.BILINEAR)
+    whole = np.zeros(image_shape[:2], np.float32)
+    part = whole[window]
+    part[:] = cv2.warpAffine(np.asarray(heat), matrix, part.shape[::-1])
+    return whole
+
+
+def _placement(face, margin, align):
+    """Where a crop lies in its picture.
+
+    Returns:
+        The side of the crop; the `(2, 3)` matrix from its pixels to those of a window
+        of the picture; and that window, two slices, which holds the crop. OpenCV takes
+        no picture of 32768 pixels a side, so only windows are warped.
+    """
     if not -0.5 < margin < math.inf:
         raise ValueError(
             f"`margin` should be a number above -0.5. Received: margin={margin!r}"
@@ -55,18 +113,12 @@ def crop(
     rotation = np.array(
         [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     )
-    # Only the neighbourhood is warped: OpenCV takes no picture of 32768 pixels a side.
     reach = math.ceil(side * 0.75) + 3
     left, top = np.maximum(np.floor(centre).astype(int) - reach, 0)
     right, bottom = np.floor(centre).astype(int) + reach + 1
     offset = centre - (left, top) - rotation @ np.full(2, (side - 1) / 2)
-    return cv2.warpAffine(
-        image[top:bottom, left:right],
-        np.column_stack([rotation, offset]),
-        (side, side),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    window = (slice(top, bottom), slice(left, right))
+    return side, np.column_stack([rotation, offset]), window
 
 
 def _roll(face):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from keras_fer.faces.align import crop
+from keras_fer.faces.align import crop, put_back
 from keras_fer.faces.detect import Face, detect
 from keras_fer.faces.pictures import as_picture, read_picture
 
@@ -63,12 +63,47 @@ def analyze(
     ]
 
 
+def explain_faces(
+    model: keras.Model,
+    image: np.ndarray,
+    faces: list[Face],
+    method: str = "grad_input",
+    align: bool = True,
+) -> np.ndarray:
+    """Where on a picture a model looks: `explain` for each face, put on its place.
+
+    Args:
+        model: See `keras_fer.explain`.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
+        faces: The picture's faces, from `analyze` or `detect`.
+        method: See `keras_fer.explain`.
+        align: See `crop`; as it was for `analyze`.
+
+    Returns:
+        `(H, W)` float32 in [0, 1], at most 1 on each face, the larger value where
+        faces overlap, 0 outside of them.
+
+    Raises:
+        PictureError: The array is not a picture.
+        ValueError: See `keras_fer.explain`.
+    """
+    from keras_fer.explanation import explain
+
+    image = as_picture(image)
+    heat = np.zeros(image.shape[:2], np.float32)
+    if not faces:
+        return heat
+    crops = [crop(image, face, align=align) for face in faces]
+    maps = explain(model, _as_batch(model, crops), method)
+    for face, found in zip(faces, maps, strict=True):
+        np.maximum(heat, put_back(found, heat.shape, face, align=align), out=heat)
+    return np.minimum(heat, 1)  # Resampling rounds.
+
+
 def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     """Predicts crops of different sizes together.
 
-    A batch has one size, so crops are brought to the model's own. Pillow's bilinear
-    filter is antialiased like the one in the model's graph, which then has nothing
-    left to resize: a crop gives what `model(crop[None])` gives, to rounding.
+    A crop gives what `model(crop[None])` gives, to rounding.
 
     Args:
         model: A model with `labels` and perhaps `input_size` (else 224).
@@ -80,15 +115,7 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     Raises:
         ValueError: The model does not have one label for each output.
     """
-    size = getattr(model, "input_size", 224)
-    batch = np.stack(
-        [
-            np.asarray(
-                Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
-            )
-            for picture in crops
-        ]
-    )
+    batch = _as_batch(model, crops)
     # Not `predict`, whose bookkeeping costs more than the forward pass of a face.
     probabilities = np.concatenate(
         [
@@ -103,6 +130,24 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
             f"model. Received: labels={labels!r}. Set them in the order of training."
         )
     return probabilities
+
+
+def _as_batch(model, crops):
+    """Crops of different sizes as one batch.
+
+    A batch has one size, so crops are brought to the model's own. Pillow's bilinear
+    filter is antialiased like the one in the model's graph, which then has nothing
+    left to resize.
+    """
+    size = getattr(model, "input_size", 224)
+    return np.stack(
+        [
+            np.asarray(
+                Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+            )
+            for picture in crops
+        ]
+    )
 
 
 @functools.lru_cache(maxsize=4)

@@ -84,10 +84,6 @@ class CBAM(keras.layers.Layer):
         outputs = refined * spatial
         return (outputs, channel * spatial) if return_attention else outputs
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
-
     def get_config(self):
         """Constructor arguments."""
         return {

@@ -72,10 +72,6 @@ class ComplementaryContext(keras.layers.Layer):
         logits = self.head(self.hidden(ops.stack(quadrants, axis=1)))
         return (logits, attention) if return_attention else logits
 
-    def compute_output_shape(self, input_shape):
-        """`(B, 4, num_classes)`."""
-        return (input_shape[0], 4, self.num_classes)
-
     def get_config(self):
         """Constructor arguments."""
         return {

@@ -91,7 +91,9 @@ class LocalGlobalAttention(keras.layers.Layer):
             features, training=training, return_attention=True
         )
         both = ops.concatenate([local, ops.mean(outputs, axis=(1, 2))], axis=-1)
-        descriptor = ops.normalize(both, axis=-1)
+        # Squares of half-precision numbers leave their range.
+        descriptor = ops.normalize(ops.cast(both, "float32"), axis=-1)
+        descriptor = ops.cast(descriptor, self.compute_dtype)
         if not return_attention:
             return descriptor
         return descriptor, ops.stack([self._put_back(masks), mask], axis=1)
@@ -127,10 +129,6 @@ class LocalGlobalAttention(keras.layers.Layer):
                 [ops.concatenate(rows, axis=1), crops[-1]], axis=2
             )
         return ops.concatenate(strips, axis=1)
-
-    def compute_output_shape(self, input_shape):
-        """`(B, 2 * C)`."""
-        return (input_shape[0], 2 * input_shape[-1])
 
     def get_config(self):
         """Constructor arguments."""

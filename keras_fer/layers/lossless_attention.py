@@ -131,10 +131,6 @@ class LosslessAttention(keras.layers.Layer):
             data_format="channels_last",
         )
 
-    def compute_output_shape(self, features_shape, previous_shape=None):
-        """The features' shape."""
-        return features_shape
-
     def get_config(self):
         """Constructor arguments."""
         return {

@@ -1,5 +1,7 @@
 """Attention among the patches of one face."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -54,7 +56,9 @@ class PatchTokenAttention(keras.layers.Layer):
     def call(self, tokens, return_attention=False):
         """Attends."""
         shape = ops.shape(tokens)
-        sequence = ops.reshape(tokens, (shape[0], -1, shape[-1]))
+        places = tokens.shape[1:-1]
+        number = -1 if None in places else math.prod(places)
+        sequence = ops.reshape(tokens, (shape[0], number, shape[-1]))
         scores = self.scale * ops.matmul(
             sequence, ops.transpose(sequence, axes=(0, 2, 1))
         )
@@ -62,10 +66,6 @@ class PatchTokenAttention(keras.layers.Layer):
         attended = ops.reshape(ops.matmul(attention, sequence), shape)
         outputs = tokens + attended if self.residual else attended
         return (outputs, attention) if return_attention else outputs
-
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
 
     def get_config(self):
         """Constructor arguments."""

@@ -51,7 +51,3 @@ class SpatioChannelAttention(keras.layers.Layer):
         mask = self.mask(features, training=training)
         outputs = features * mask
         return (outputs, mask) if return_attention else outputs
-
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape

@@ -51,10 +51,6 @@ class SqueezeExcitation(keras.layers.Layer):
         outputs = features * attention
         return (outputs, attention) if return_attention else outputs
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
-
     def get_config(self):
         """Constructor arguments."""
         return {**super().get_config(), "ratio": self.ratio}

@@ -53,8 +53,8 @@ def AttentionNetwork(
         grayscale: Whether colours are taken away first; see `ImageNormalization`.
         trunk: `"mobilenet_v1"` (up to stride 16, the light trunk that all models
             share), `"resnet18"`, `"resnet50"` or `"vgg16"`.
-        attention: `"none"`, `"se"`, `"eca"`, `"cbam"`, `"llam"`, `"iram"`, or a function
-            `(features, previous, name) -> features` of your own.
+        attention: `"none"`, `"se"`, `"eca"`, `"cbam"`, `"llam"`, `"iram"`, or a
+            function `(features, previous, name) -> features` of your own.
         trunk_weights: See the trunk's function in `keras_fer.models.trunks`.
         dropout: Rate of dropout before the last layer.
         name: Name of the model.

@@ -30,8 +30,9 @@ class Probe:
         model: A functional or sequential `keras.Model` with one input, pictures, that
             ends in logits or in a softmax.
         layer: Name of a layer, also inside nested models, with a `(B, H, W, C)` output
-            of static size. Default: the last one with at least 14x14 places, or 6x6
-            where the model sees pictures smaller than 112 pixels.
+            of static size. Default: the last one that all paths to the logits pass and
+            that has at least 14x14 places, or 6x6 where the model sees pictures
+            smaller than 112 pixels.
 
     Attributes:
         layer: Name of the layer.
@@ -43,55 +44,60 @@ class Probe:
     """
 
     def __init__(self, model, layer=None):
-        if not _is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
+        if not is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(
                 "Expected a functional or sequential model with one input and one "
                 f"output. Received: model={model!r}"
             )
-        maps = {}
+        steps = []
 
         def look(operation, inputs, call):
             outputs = call()
-            if len(getattr(outputs, "shape", ())) == 4:
-                maps[operation.name] = (operation, outputs)
+            steps.append((operation, inputs, outputs))
             return outputs
 
         images, logits, _ = _trace(model, look)
         on_path = keras.Model(images, logits).operations
-        reached = {
-            id(outputs)
-            for operation, outputs in maps.values()
-            if operation in on_path
+        made = {id(out) for op, _, out in steps if op in on_path}
+        maps = {
+            op.name: out for op, _, out in steps if len(getattr(out, "shape", ())) == 4
         }
         shapes = {
-            name: tuple(outputs.shape[1:])
-            for name, (_, outputs) in maps.items()
-            if id(outputs) in reached and None not in outputs.shape[1:]
+            name: tuple(out.shape[1:])
+            for name, out in maps.items()
+            if id(out) in made and None not in out.shape[1:]
         }
-        self.layer = layer or _default_layer(maps, shapes, model)
-        if self.layer not in shapes:
+        if layer is None:
+            leaves = [step for step in steps if step[0] in on_path]
+            layer = _default_layer(leaves, shapes, model)
+        if layer not in shapes:
+            problem = "does not exist or has no such output"
+            if layer in maps:
+                off = id(maps[layer]) not in made
+                problem = "is not in that path" if off else "has no static size"
             raise ValueError(
                 "Expected a layer in the path to the logits whose output is (batch, "
-                f"height, width, channels). Received: layer={layer!r}, which "
-                f"{_what_is_wrong(layer, maps, reached)}. "
-                f"Candidates: {', '.join(shapes) or 'none'}."
+                f"height, width, channels). Received: layer={layer!r}, which {problem}."
+                f" Candidates: {', '.join(shapes) or 'none'}."
             )
+        self.layer = layer
         self.map_shape = shapes[self.layer]
-        zeros = keras.Input(self.map_shape, dtype=maps[self.layer][1].dtype)
+        zeros = keras.Input(self.map_shape, dtype=maps[layer].dtype)
         features = []
 
         def add(operation, inputs, call):
             outputs = call()
-            if operation.name != self.layer:
+            if operation.name != layer:
                 return outputs
             features.append(outputs)
-            return outputs + zeros
+            # A name that no layer of the model has.
+            return layers.Add(dtype=outputs.dtype, name="probe")([outputs, zeros])
 
         images, logits, outputs = _trace(model, add)
         if len(features) > 1:
             raise ValueError(
                 "Expected a layer that is used once. Received: "
-                f"layer={self.layer!r}, used {len(features)} times."
+                f"layer={layer!r}, used {len(features)} times."
             )
         self._graph = keras.Model(
             [images, zeros],
@@ -172,7 +178,8 @@ def unfold(model, inputs, visit):
         model: A functional or sequential model.
         inputs: `keras.KerasTensor`s like its inputs.
         visit: Function `(operation, inputs, call) -> outputs`, called for every layer
-            and nested model; `call(**options)` computes its own outputs.
+            and nested model, in the order of the graph, with a list of the tensors
+            that go in; `call(**options)` computes its own outputs.
 
     Returns:
         The outputs.
@@ -180,11 +187,16 @@ def unfold(model, inputs, visit):
 
     def step(operation, *args, **kwargs):
         def call(**options):
-            if _is_graph(operation):
+            if is_graph(operation):
                 return unfold(operation, args[0], visit)
             return operation(*args, **kwargs, **options)
 
-        return visit(operation, args[0], call)
+        inputs = [
+            tensor
+            for tensor in keras.tree.flatten((args, kwargs))
+            if keras.utils.is_keras_tensor(tensor)
+        ]
+        return visit(operation, inputs, call)
 
     if isinstance(model, keras.Sequential):
         for layer in model.layers:
@@ -193,9 +205,12 @@ def unfold(model, inputs, visit):
     return model._run_through_graph(inputs, call_fn=step)
 
 
-def _is_graph(operation):
+def is_graph(operation):
     """Whether a layer is a model that does nothing but run its graph."""
-    return type(operation).call in (Functional.call, keras.Sequential.call)
+    return isinstance(operation, keras.Model) and type(operation).call in (
+        Functional.call,
+        keras.Sequential.call,
+    )
 
 
 def _trace(model, visit):
@@ -204,7 +219,7 @@ def _trace(model, visit):
 
     def remember(operation, inputs, call):
         outputs = visit(operation, inputs, call)
-        if not _is_graph(operation):
+        if not is_graph(operation):
             last[id(outputs)] = (operation, inputs, outputs)
         return outputs
 
@@ -223,12 +238,16 @@ def _logits(operation, inputs, outputs):
     activation = getattr(operation, "activation", None)
     softmax = activation is keras.activations.softmax
     if isinstance(operation, layers.Dense) and softmax:
-        return _DenseLogits(operation)(inputs)
+        return _DenseLogits(operation)(inputs[0])
     if isinstance(operation, layers.Dense) and activation is keras.activations.linear:
         return outputs
     if isinstance(operation, (ClassProbabilities, layers.Softmax)) or softmax:
         # Models that vote have several logit vectors for a picture.
-        return ops.mean(inputs, axis=1) if len(inputs.shape) == 3 else inputs
+        if len(inputs[0].shape) == 3:
+            return layers.GlobalAveragePooling1D(dtype="float32", name="mean_vote")(
+                inputs[0]
+            )
+        return inputs[0]
     raise ValueError(
         "Expected a model that ends in logits (a linear Dense layer) or in a softmax. "
         f"Received: a model whose last layer is {operation!r}"
@@ -247,17 +266,29 @@ class _DenseLogits(layers.Layer):
         return logits + self.dense.bias if self.dense.use_bias else logits
 
 
-def _default_layer(maps, shapes, model):
-    """The last layer with features on a map that is large enough."""
+def _default_layer(leaves, shapes, model):
+    """The last layer with a map that is large enough, and that every path passes."""
     size = getattr(model, "input_size", None) or model.inputs[0].shape[1]
     small = size is not None and size < _SMALL_PICTURE
     least = _SMALL_SIDE if small else _SIDE
+    # Leaves come in the order of the graph: what leads from before a leaf to behind it
+    # passes it by.
+    place = {
+        id(tensor): index
+        for index, (_, _, outputs) in enumerate(leaves)
+        for tensor in keras.tree.flatten(outputs)
+    }
+    spans = [
+        (place.get(id(tensor), -1), index)
+        for index, (_, inputs, _) in enumerate(leaves)
+        for tensor in inputs
+    ]
     large = [
-        name
-        for name, shape in shapes.items()
-        if min(shape[:2]) >= least
-        and not isinstance(maps[name][0], _PASSIVE)
-        and not _is_graph(maps[name][0])
+        operation.name
+        for index, (operation, _, _) in enumerate(leaves)
+        if min(shapes.get(operation.name, (0, 0))[:2]) >= least
+        and not isinstance(operation, _PASSIVE)
+        and not any(first < index < last for first, last in spans)
     ]
     if not large:
         raise ValueError(
@@ -266,11 +297,3 @@ def _default_layer(maps, shapes, model):
             "Pass `layer`, or a model with a larger input."
         )
     return large[-1]
-
-
-def _what_is_wrong(layer, maps, reached):
-    if layer not in maps:
-        return "does not exist or has no such output"
-    if id(maps[layer][1]) not in reached:
-        return "is not in that path"
-    return "has no static height and width"

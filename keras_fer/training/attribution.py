@@ -37,6 +37,9 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
     _check_choice("channels", channels, CHANNELS)
     attribution = ops.convert_to_tensor(attribution)
     check_heatmap(heatmap)
+    # Half precision is too coarse for sums over a map.
+    if keras.backend.standardize_dtype(attribution.dtype) != "float64":
+        attribution = ops.cast(attribution, "float32")
     heatmap = ops.cast(heatmap, attribution.dtype)
     if len(attribution.shape) != 4:
         raise ValueError(
@@ -85,8 +88,9 @@ class PrivilegedAttribution(keras.Model):
         model: A functional model that ends in a softmax or in logits, such as any of
             `keras_fer.models`.
         layer: Name of the layer whose attribution is guided, also inside a nested
-            model. Default: the last with a map of at least 14x14, or 6x6 where the
-            model sees pictures smaller than 112 pixels.
+            model. Default: the last one that all paths to the logits pass and whose
+            map is at least 14x14, or 6x6 where the model sees pictures smaller than
+            112 pixels.
         channels: See `privileged_attribution_loss`.
         weight: Weight of the privileged attribution loss.
         score: What is attributed: the sum of `"abs_logits"`, as in the paper, or the
@@ -198,11 +202,9 @@ class PrivilegedAttribution(keras.Model):
         if hasattr(self.model, "loss_arguments"):
             arguments = self.model.loss_arguments(*arguments)
         loss = super().compute_loss(x, *arguments, training)
-        losses = privileged_attribution_loss(
-            ops.cast(attribution, "float32"), heatmap, self.channels
-        )
+        losses = privileged_attribution_loss(attribution, heatmap, self.channels)
         if sample_weight is not None:
-            losses = losses * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            losses = losses * ops.reshape(ops.cast(sample_weight, losses.dtype), (-1,))
         self.attribution_tracker.update_state(losses)
         return loss + self.weight * ops.mean(losses) / _replicas()
 
@@ -214,8 +216,11 @@ class PrivilegedAttribution(keras.Model):
         return super().compute_metrics(x, y, outputs, sample_weight)
 
     def fit(self, x=None, y=None, **kwargs):
-        """As `keras.Model.fit`; heatmaps in arrays are checked first."""
-        if isinstance(x, dict) and "heatmap" in x:
+        """As `keras.Model.fit`; arrays are checked before anything is trained."""
+        if isinstance(x, dict) or hasattr(x, "shape"):
+            _check_entries(x)
+            if self.augmentation is None:
+                _check_size(x["heatmap"], x["image"], self.heatmap_size)
             check_heatmap(x["heatmap"])
         return super().fit(x, y, **kwargs)
 
@@ -242,36 +247,51 @@ class PrivilegedAttribution(keras.Model):
         return cls(**{**config, **nested})
 
 
-def _with_truth(data):
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+def _check_entries(x):
     if not isinstance(x, dict) or not {"image", "heatmap"} <= set(x):
         raise ValueError(
             'Expected pictures and heatmaps, {"image": ..., "heatmap": ...}. Received: '
             f"{sorted(x) if isinstance(x, dict) else type(x).__name__}. To fit or "
             "evaluate on pictures alone, use `.model`."
         )
+
+
+def _with_truth(data):
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    _check_entries(x)
     return keras.utils.pack_x_y_sample_weight({**x, "truth": y}, y, sample_weight)
 
 
+def _check_size(heatmap, image, size):
+    """Raises unless a heatmap has the size of the picture, or of the map."""
+    if (
+        len(heatmap.shape) != 3
+        or not _agree(heatmap.shape[:1], image.shape[:1])
+        or not (
+            _agree(heatmap.shape[1:], size)
+            or _agree(heatmap.shape[1:], image.shape[1:3])
+        )
+    ):
+        raise ValueError(
+            "Expected a heatmap for each picture, as large as the picture or as the "
+            f"layer's map, {size}. Received: heatmap {tuple(heatmap.shape)} and image "
+            f"{tuple(image.shape)}. See keras_fer.training.landmark_heatmap."
+        )
+
+
 def _fit_heatmap(heatmap, image, size):
-    """A heatmap as large as the picture, or as the map, at the size of the map."""
-    if len(heatmap.shape) == 3 and _agree(heatmap.shape[:1], image.shape[:1]):
-        if tuple(heatmap.shape[1:]) == size:
-            return heatmap
-        if tuple(heatmap.shape[1:]) == tuple(image.shape[1:3]):
-            small = ops.image.resize(
-                ops.cast(heatmap, "float32")[..., None],
-                size,
-                antialias=True,
-                data_format="channels_last",
-            )[..., 0]
-            highest = ops.max(small, axis=(1, 2), keepdims=True)
-            return small / ops.where(highest > 0, highest, 1.0)
-    raise ValueError(
-        "Expected a heatmap for each picture, as large as the picture or as the "
-        f"layer's map, {size}. Received: heatmap {tuple(heatmap.shape)} and image "
-        f"{tuple(image.shape)}. See keras_fer.training.landmark_heatmap."
-    )
+    """A heatmap at the size of the map."""
+    _check_size(heatmap, image, size)
+    if tuple(heatmap.shape[1:]) == tuple(size):
+        return heatmap
+    small = ops.image.resize(
+        ops.cast(heatmap, "float32")[..., None],
+        size,
+        antialias=True,
+        data_format="channels_last",
+    )[..., 0]
+    highest = ops.max(small, axis=(1, 2), keepdims=True)
+    return small / ops.where(highest > 0, highest, 1.0)
 
 
 def _one_hot(truth, logits):

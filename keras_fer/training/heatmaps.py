@@ -59,7 +59,7 @@ def landmark_heatmap(landmarks, size, sigma=3 / 224):
 
 
 def _share(positions, places, sigma):
-    """Share of each Gaussian on every place of an axis: `(B, N)` to `(B, N, places)`."""
+    """Share of each Gaussian on each place of an axis, `(B, N, places)`."""
     edges = ops.arange(places + 1, dtype="float32") / places
     below = ops.erf((edges - positions[..., None]) / (sigma * 2**0.5))
     # Rounding makes some differences of nearly equal numbers negative.

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from keras_fer.layers import ClassProbabilities
-from tests.contract import assert_config_is_complete
+from tests.contract import LayerContract
+
+
+class TestContract(LayerContract):
+    layer = ClassProbabilities
+    arguments = {"labels": ["a", "b", "c"], "temperature": 2.0}
+    shapes = ((3,),)
+    output = (3,)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -27,7 +34,3 @@ def test_other_values_are_refused():
         ClassProbabilities(["a", "b"], temperature=0)
     with pytest.raises(ValueError, match=r"2 labels.*Received: shape=\(4, 3\)"):
         ClassProbabilities(["a", "b"])(np.zeros((4, 3)))
-
-
-def test_config():
-    assert_config_is_complete(ClassProbabilities(["a", "b"], 2.0))

@@ -3,7 +3,14 @@ import pytest
 from PIL import Image
 
 from keras_fer.layers import ImageNormalization
-from tests.contract import assert_config_is_complete
+from tests.contract import LayerContract
+
+
+class TestContract(LayerContract):
+    layer = ImageNormalization
+    arguments = {"size": 8, "grayscale": True}
+    shapes = ((20, 14, 3),)
+    output = (8, 8, 3)
 
 
 def reference(picture, size):
@@ -56,7 +63,3 @@ def test_other_shapes_are_refused(shape):
 def test_other_sizes_are_refused(size):
     with pytest.raises(ValueError, match="Received: size="):
         ImageNormalization(size)
-
-
-def test_config():
-    assert_config_is_complete(ImageNormalization(64, True))

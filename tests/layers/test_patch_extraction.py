@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from keras_fer.layers import PatchExtraction
-from tests.contract import assert_config_is_complete
+from tests.contract import LayerContract
+
+
+class TestContract(LayerContract):
+    layer = PatchExtraction
+    arguments = {"filters": 6}
+    shapes = ((7, 7, 4),)
+    output = (2, 2, 6)
+    parameters = (16 * 4 + 4 * 6 + 6 + 4 * 6 + 6 * 6 + 6 + 6 * 6 + 6, 0)
 
 
 def test_published_size_and_count():
@@ -44,7 +52,6 @@ def test_other_maps_are_refused(shape):
         PatchExtraction()(keras.KerasTensor(shape))
 
 
-def test_filters_are_checked_and_configured():
+def test_other_filters_are_refused():
     with pytest.raises(ValueError, match="Received: filters=0"):
         PatchExtraction(0)
-    assert_config_is_complete(PatchExtraction(8))

@@ -1,9 +1,17 @@
-import keras
 import numpy as np
 import pytest
 
 from keras_fer.layers import PatchTokenAttention
-from tests.contract import assert_batch_independent, assert_config_is_complete
+from tests.contract import LayerContract
+
+
+class TestContract(LayerContract):
+    layer = PatchTokenAttention
+    arguments = {"residual": False}
+    shapes = ((4, 8),)
+    output = (4, 8)
+    attention = (4, 4)
+    parameters = (1, 0)
 
 
 def reference(tokens, scale):
@@ -44,11 +52,3 @@ def test_a_grid_is_a_sequence_of_its_cells():
 def test_the_published_shape_is_refused():
     with pytest.raises(ValueError, match=r"Received: shape=\(8, 32\)"):
         PatchTokenAttention()(np.zeros((8, 32)))
-
-
-def test_contract():
-    layer = PatchTokenAttention(residual=False)
-    tokens = np.random.default_rng(0).normal(size=(40, 4, 8)).astype("float32")
-    assert_batch_independent(keras.Sequential([layer]), tokens)
-    assert_config_is_complete(layer)
-    assert layer.count_params() == 1

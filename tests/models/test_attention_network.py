@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from keras_fer.layers import LosslessAttention
+from keras_fer.models import IRAM, LLAM, AttentionNetwork
+from keras_fer.models.attention_network import ATTENTIONS
+from tests.contract import ModelContract, count
+from tests.models.published import (
+    COSTS,
+    MOBILENET,
+    MOBILENET_SLOTS,
+    RESNET18,
+    RESNET18_SLOTS,
+)
+
+
+class TestContract(ModelContract):
+    model = AttentionNetwork
+    arguments = {
+        "input_size": 48,
+        "trunk": "mobilenet_v1",
+        "attention": "cbam",
+        "dropout": 0.1,
+    }
+    parameters = (
+        MOBILENET[0] + sum(map(COSTS["cbam"], MOBILENET_SLOTS)) + 512 * 3 + 3,
+        MOBILENET[1],
+    )
+
+
+@pytest.mark.parametrize("attention", COSTS)
+def test_attentions_stand_in_the_same_slots(attention):
+    assert set(COSTS) == set(ATTENTIONS)
+    model = AttentionNetwork(7, input_size=48, attention=attention)
+    expected = RESNET18[0] + sum(map(COSTS[attention], RESNET18_SLOTS)) + 512 * 7 + 7
+    assert count(model.trainable_weights) == expected
+    layers = [layer.name for layer in model.get_layer("trunk").layers]
+    slots = [name for name in layers if name.endswith("attention")]
+    assert len(slots) == (0 if attention == "none" else 8)
+
+
+def test_papers_are_this_network():
+    for model, attention in ((LLAM, "llam"), (IRAM, "iram")):
+        for trunk in ("resnet18", "mobilenet_v1"):
+            theirs = model(7, input_size=48, trunk=trunk)
+            ours = AttentionNetwork(7, input_size=48, trunk=trunk, attention=attention)
+            shapes = [[w.shape for w in each.weights] for each in (theirs, ours)]
+            assert shapes[0] == shapes[1]
+
+
+def test_an_attention_of_your_own(pictures):
+    slots = []
+
+    def mine(features, previous, name):
+        slots.append((features.shape, previous.shape))
+        return LosslessAttention(residual=True, spatial=True, name=name)(
+            features, previous
+        )
+
+    model = AttentionNetwork(
+        7, input_size=48, trunk="mobilenet_v1", attention=mine, trunk_weights=None
+    )
+    assert len(slots) == 7
+    assert all(features == previous for features, previous in slots)
+    assert model.predict(pictures[:2], verbose=0).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attention": "best"}, "none, se, eca.*Received: attention='best'"),
+        ({"trunk": "resnet"}, "mobilenet_v1, resnet18.*Received: trunk='resnet'"),
+        ({"input_size": 32}, "Received: input_size=32"),
+        ({"num_classes": 1}, "Received: num_classes=1"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionNetwork(**arguments)
+
+
+def test_missing_trunk_weights_are_refused():
+    for weights in ("nowhere.h5", "imagenet"):
+        with pytest.raises(FileNotFoundError, match=f"Received: weights='{weights}'"):
+            AttentionNetwork(7, input_size=48, trunk_weights=weights)
+
+
+def test_residual_branches_are_weighed_before_they_are_added(pictures):
+    """With m = 1/2 everywhere a block is relu(shortcut + F / 2)."""
+    plain = AttentionNetwork(7, input_size=48, attention="none")
+    halved = AttentionNetwork(7, input_size=48, attention="llam")
+    for layer in halved.get_layer("trunk").layers:
+        if layer.name.endswith("attention"):
+            layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
+        elif layer.weights:
+            weights = plain.get_layer("trunk").get_layer(layer.name).get_weights()
+            # The last BatchNorm of a plain branch is halved by hand.
+            if layer.name.endswith("_2_bn"):
+                weights[:2] = [2 * w for w in weights[:2]]
+            layer.set_weights(weights)
+    halved.get_layer("logits").set_weights(plain.get_layer("logits").get_weights())
+    np.testing.assert_allclose(
+        halved.predict(pictures[:3], verbose=0),
+        plain.predict(pictures[:3], verbose=0),
+        atol=1e-5,
+    )

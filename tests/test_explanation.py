@@ -1,0 +1,408 @@
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from PIL import Image
+
+import keras_fer
+from keras_fer.explanation import METHODS, explain, overlay
+from keras_fer.faces import PictureError
+from keras_fer.layers import (
+    CBAM,
+    ComplementaryContext,
+    EfficientChannelAttention,
+    InformationReuseAttention,
+    LocalGlobalAttention,
+    PatchTokenAttention,
+    SpatioChannelAttention,
+    SqueezeExcitation,
+)
+from keras_fer.models import PAttLite, ScanCCI
+
+SIDES = (14, 12)
+
+
+def noise(number, channels=3, seed=0):
+    shape = (number, *SIDES, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape).astype("float32")
+
+
+def linear_head(seed=0):
+    """Convolution, average, softmax: its gradients fit on a line."""
+    keras.utils.set_random_seed(seed)
+    images = keras.Input((*SIDES, 3))
+    x = layers.Rescaling(1 / 255)(images)
+    x = layers.Conv2D(5, 3, activation="relu", bias_initializer="normal", name="map")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, layers.Dense(4, "softmax", name="head")(x))
+
+
+def forward(model, images):
+    """The map, the logits and the head's weights, in NumPy."""
+    kernel, bias = map(np.asarray, model.get_layer("map").get_weights())
+    windows = np.lib.stride_tricks.sliding_window_view(images / 255, (3, 3), (1, 2))
+    features = np.maximum(np.einsum("nyxcij,ijck->nyxk", windows, kernel) + bias, 0)
+    weights, bias = map(np.asarray, model.get_layer("head").get_weights())
+    return features, features.mean((1, 2)) @ weights + bias, weights
+
+
+def enlarged(heat):
+    """Maps at the pictures' size with a maximum of 1, by Pillow."""
+    maps = [
+        Image.fromarray(one.astype("float32")).resize(SIDES[::-1], Image.BILINEAR)
+        for one in heat
+    ]
+    return np.stack([np.asarray(one) / max(np.max(one), 1e-30) for one in maps])
+
+
+def test_grad_input_is_that_of_the_line():
+    model, images = linear_head(), noise(3)
+    features, logits, weights = forward(model, images)
+    # S = sum_k |z_k| and z_k = sum_c W_ck mean(f_c) + b_k.
+    gradient = np.sign(logits) @ weights.T / (12 * 10)
+    expected = np.abs(gradient)[:, None, None] * features
+    received = explain(model, images)
+    assert received.dtype == np.float32
+    np.testing.assert_allclose(received, enlarged(expected.mean(-1)), atol=1e-5)
+    np.testing.assert_array_equal(received.max((1, 2)), 1)
+
+
+def test_grad_cam_is_that_of_the_line():
+    some_negative = False
+    for seed in range(4):
+        model, images = linear_head(seed), noise(3, seed=seed)
+        features, logits, weights = forward(model, images)
+        alpha = weights.T[logits.argmax(-1)] / (12 * 10)
+        weighted = (alpha[:, None, None] * features).sum(-1)
+        some_negative |= (weighted < 0).any()
+        expected = enlarged(np.maximum(weighted, 0))
+        received = explain(model, images, "grad_cam")
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+    assert some_negative
+
+
+def test_grad_input_is_clipped_at_zero():
+    images = keras.Input((*SIDES, 1))
+    x = layers.Conv2D(1, 1, kernel_initializer="ones", name="map")(images - 128)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, layers.Dense(3)(x))
+    grey = noise(1, 1)
+    expected = np.maximum(grey[..., 0] - 128, 0) / (grey.max() - 128)
+    np.testing.assert_allclose(explain(model, grey), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_maximum_is_where_the_evidence_is(method):
+    """A patch above a threshold alone drives the logits."""
+    images = keras.Input((None, None, 1))
+    options = {"kernel_initializer": "ones", "activation": "relu"}
+    x = layers.Rescaling(1 / 255)(layers.Resizing(24, 24)(images))
+    threshold = keras.initializers.Constant(-0.5)
+    x = layers.Conv2D(4, 1, bias_initializer=threshold, name="map", **options)(x)
+    x = EfficientChannelAttention()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(
+        images, layers.Dense(2, "softmax", kernel_initializer="identity")(x)
+    )
+    batch = np.full((2, 48, 60, 1), 20, "uint8")
+    batch[0, 8:16, 30:40] = 250
+    batch[1, 36:44, 5:15] = 250
+    for heat, (rows, columns) in zip(
+        explain(model, batch, method, "map" if method != "attention" else None),
+        (((8, 16), (30, 40)), ((36, 44), (5, 15))),
+        strict=True,
+    ):
+        row, column = np.unravel_index(heat.argmax(), heat.shape)
+        assert rows[0] <= row < rows[1] and columns[0] <= column < columns[1]
+        assert heat[rows[0] : rows[1], columns[0] : columns[1]].min() > 0.3
+        # A place of the map is 2.5 pixels wide at most.
+        heat[rows[0] - 3 : rows[1] + 3, columns[0] - 3 : columns[1] + 3] = 0
+        assert heat.max() == 0
+
+
+def test_nothing_attributed_stays_zero():
+    model = linear_head()
+    for layer in (model.get_layer("map"), model.get_layer("head")):
+        layer.set_weights([0 * weight for weight in layer.get_weights()])
+    for method in ("grad_input", "grad_cam"):
+        np.testing.assert_array_equal(explain(model, noise(2), method), 0)
+
+
+# === Attention ===
+
+
+def attending(attention, side=8):
+    """A model with an attention layer in a nested trunk, and that trunk."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((side, side, 3))
+    options = {"padding": "same", "activation": "relu"}
+    x = layers.Conv2D(6, 3, **options, name="before")(inputs)
+    x = attention(x)
+    trunk = keras.Model(inputs, x, name="trunk")
+    images = keras.Input((None, None, 3))
+    x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(images))
+    x = layers.Flatten()(trunk(x))
+    return keras.Model(images, layers.Dense(3, "softmax")(x)), trunk
+
+
+RULES = {
+    "spatial": (
+        lambda: SpatioChannelAttention(name="attention"),
+        lambda attention, features: attention.mean(-1),
+    ),
+    "both": (
+        lambda: CBAM(name="attention"),
+        lambda attention, features: attention.mean(-1),
+    ),
+    "local_global": (
+        lambda: LocalGlobalAttention(name="attention"),
+        lambda attention, features: attention.mean((1, -1)),
+    ),
+    "channel": (
+        lambda: SqueezeExcitation(2, name="attention"),
+        lambda attention, features: (attention * np.abs(features)).sum(-1),
+    ),
+    "votes": (
+        lambda: ComplementaryContext(3, name="attention"),
+        lambda attention, features: (attention * np.abs(features)).sum(-1),
+    ),
+    "tokens": (
+        lambda: PatchTokenAttention(name="attention"),
+        lambda attention, features: attention.mean(1).reshape(-1, 8, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_attention_has_the_rule_of_its_kind(rule):
+    build, places = RULES[rule]
+    layer = build()
+    model, trunk = attending(layer)
+    images = noise(2)
+    small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
+    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    _, attention = layer(features, return_attention=True)
+    expected = enlarged(places(*map(ops.convert_to_numpy, (attention, features))))
+    assert expected.std() > 1e-3
+    received = explain(model, images, "attention")
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_attention_with_two_inputs():
+    layer = InformationReuseAttention()
+    before = layers.Conv2D(6, 3, padding="same", name="previous")
+    model, trunk = attending(lambda x: layer(x, before(x)))
+    images = noise(2)
+    small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
+    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    _, attention = layer(features, before(features), return_attention=True)
+    expected = enlarged(ops.convert_to_numpy(attention).mean(-1))
+    received = explain(model, images, "attention")
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+def test_the_last_attention_layer_in_the_path_or_a_named_one():
+    first = SpatioChannelAttention(name="first")
+    last = SpatioChannelAttention(name="last")
+    model, trunk = attending(lambda x: last(first(x)))
+    images = noise(2)
+    small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
+    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    maps = {"first": first.mask(features), "last": last.mask(first(features))}
+    maps = {name: enlarged(np.asarray(x).mean(-1)) for name, x in maps.items()}
+    default = explain(model, images, "attention")
+    np.testing.assert_allclose(default, maps["last"], atol=1e-5)
+    named = explain(model, images, "attention", "first")
+    np.testing.assert_allclose(named, maps["first"], atol=1e-5)
+    assert np.abs(default - named).max() > 1e-3
+
+    # A trunk that goes on to where the model does not.
+    aside = SpatioChannelAttention(name="aside")
+    inner = keras.Model(
+        trunk.input, {"used": trunk.output, "not": aside(trunk.output)}, name="inner"
+    )
+    x = layers.GlobalAveragePooling2D()(inner(trunk.input)["used"])
+    model = keras.Model(trunk.input, layers.Dense(3)(x))
+    received = explain(model, np.asarray(small) * 255, "attention")
+    same = explain(model, np.asarray(small) * 255, "attention", "last")
+    np.testing.assert_array_equal(received, same)
+    with pytest.raises(ValueError, match="aside.*Candidates: first, last"):
+        explain(model, np.asarray(small), "attention", "aside")
+
+
+# === Contracts ===
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_map_does_not_depend_on_batch_mates(method):
+    norm, attention = layers.BatchNormalization(), CBAM()
+    model, _ = attending(lambda x: attention(norm(x)))
+    images = noise(5)
+    layer = None if method == "attention" else "before"
+    together = explain(model, images, method, layer)
+    assert together.std() > 1e-3
+    order = [3, 1, 4, 0, 2]
+    turned = explain(model, images[order], method, layer)
+    np.testing.assert_allclose(turned, together[order], atol=1e-5)
+    alone = [explain(model, image[None], method, layer)[0] for image in images]
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def patt_lite():
+    return PAttLite(input_size=48, trunk_weights=None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_patt_lite_on_grey_pictures_of_any_size(patt_lite, method):
+    images = np.random.default_rng(3).integers(0, 256, (2, 80, 56, 1)).astype("uint8")
+    heat = explain(patt_lite, images, method)
+    assert heat.shape == (2, 80, 56) and heat.dtype == np.float32
+    assert heat.min() >= 0 and heat.max() == 1 and heat.std() > 0
+
+
+def test_scan_cci_has_two_attention_layers():
+    model = ScanCCI(input_size=48, trunk="mobilenet_v1")
+    maps = [
+        explain(model, noise(2), "attention", layer)
+        for layer in (None, "attention", "context")
+    ]
+    assert np.abs(maps[1] - maps[2]).max() > 1e-3
+    assert any((maps[0] == each).all() for each in maps[1:])
+
+
+@pytest.mark.parametrize("number", [0, 1, 16, 70])
+def test_any_number_of_pictures(number):
+    model, images = linear_head(), noise(70)
+    received = explain(model, images[:number])
+    assert received.shape == (number, *SIDES)
+    if number > 1:
+        alone = explain(model, images[number - 1 : number])
+        np.testing.assert_allclose(received[-1:], alone, atol=1e-5)
+
+
+def test_it_is_inference_and_leaves_the_model_alone():
+    keras.utils.set_random_seed(4)
+    images = keras.Input((*SIDES, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(images)
+    x = layers.BatchNormalization()(x)
+    x = SqueezeExcitation()(layers.Dropout(0.5)(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, layers.Dense(3, "softmax")(x))
+    before = [np.array(weight) for weight in model.get_weights()]
+    config = model.get_config()
+    for method in METHODS:
+        first, again = (explain(model, noise(2), method) for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert model.get_config() == config
+
+
+def test_new_weights_count_and_a_dropped_model_is_freed():
+    model, images = linear_head(), noise(2)
+    for method in ("grad_input", "grad_cam"):
+        explain(model, images, method)
+    model.set_weights(linear_head(5).get_weights())
+    received = explain(model, images, "grad_cam")
+    expected = explain(linear_head(5), images, "grad_cam")
+    np.testing.assert_allclose(received, expected, atol=1e-6)
+    attentive, _ = attending(SqueezeExcitation())
+    explain(attentive, images, "attention")
+    dropped = [weakref.ref(model), weakref.ref(attentive)]
+    del model, attentive
+    gc.collect()
+    assert [reference() for reference in dropped] == [None, None]
+
+
+def test_the_gradients_take_a_layer_too():
+    model = linear_head()
+    assert (explain(model, noise(1), layer="map") == explain(model, noise(1))).all()
+    with pytest.raises(ValueError, match="'nose'.*Candidates: .*map"):
+        explain(model, noise(1), "grad_cam", layer="nose")
+
+
+def test_it_is_public():
+    assert keras_fer.explain is explain
+    assert "explain" in keras_fer.__all__
+
+
+# === Errors ===
+
+
+def test_errors():
+    model, images = linear_head(), noise(1)
+    with pytest.raises(ValueError, match="grad_cam, attention. Received.*'lime'"):
+        explain(model, images, "lime")
+    for wrong in (images[0], images[..., 0], noise(1, 4), images[None]):
+        with pytest.raises(ValueError, match="Expected pictures of shape"):
+            explain(model, wrong)
+    with pytest.raises(ValueError, match="no.* Use grad_input or grad_cam"):
+        explain(model, images, "attention")
+    attentive, _ = attending(SqueezeExcitation(name="squeeze"))
+    with pytest.raises(ValueError, match="layer='nose'. Candidates: squeeze"):
+        explain(attentive, images, "attention", "nose")
+    rows, _ = attending(lambda x: PatchTokenAttention()(layers.Reshape((64, 6))(x)))
+    with pytest.raises(ValueError, match=r"Received: \(1, 64, 64\) over \(1, 64, 6\)"):
+        explain(rows, images, "attention")
+
+
+class Subclassed(keras.Model):
+    def call(self, images):
+        return ops.mean(images, axis=(1, 2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_models_of_other_kinds(method):
+    pair = [keras.Input((*SIDES, 3)) for _ in range(2)]
+    two = keras.Model(pair, layers.GlobalAveragePooling2D()(pair[0] + pair[1]))
+    for model in ("patt_lite", Subclassed(), two):
+        with pytest.raises(ValueError, match="functional or sequential model"):
+            explain(model, noise(1), method)
+
+
+# === Overlay ===
+
+
+def test_overlay_leaves_what_is_cold():
+    image = noise(1)[0].astype("uint8")
+    heat = np.zeros(SIDES, "float32")
+    np.testing.assert_array_equal(overlay(image, heat), image)
+    heat[3, 4], heat[5, 6] = 1, 0.5
+    result = overlay(image, heat, opacity=0.6)
+    assert result.shape == image.shape and result.dtype == np.uint8
+    changed = (result != image).any(-1)
+    assert {*zip(*np.nonzero(changed), strict=True)} == {(3, 4), (5, 6)}
+    # Both ends of viridis, and its middle, as Matplotlib documents them.
+    yellow, green = np.array([253, 231, 37]), np.array([33, 145, 140])
+    np.testing.assert_allclose(
+        result[3, 4], 0.4 * image[3, 4] + 0.6 * yellow, rtol=0, atol=1
+    )
+    np.testing.assert_allclose(
+        result[5, 6], 0.7 * image[5, 6] + 0.3 * green, rtol=0, atol=1
+    )
+    np.testing.assert_array_equal(overlay(image, heat, opacity=0), image)
+
+
+def test_overlay_takes_grey():
+    grey = noise(1, 1)[0]
+    result = overlay(grey[..., 0], np.ones(SIDES))
+    assert result.shape == (*SIDES, 3)
+    np.testing.assert_array_equal(result, overlay(grey, np.ones(SIDES)))
+
+
+def test_overlay_errors():
+    image, heat = noise(1)[0], np.ones(SIDES)
+    with pytest.raises(ValueError, match=r"size, \(14, 12\). Received: .*\(12, 14\)"):
+        overlay(image, heat.T)
+    for wrong in (2 * heat, -heat, heat * np.nan):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            overlay(image, wrong)
+    for opacity in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="opacity"):
+            overlay(image, heat, opacity)
+    with pytest.raises(PictureError):
+        overlay(noise(1), heat)
