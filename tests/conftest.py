@@ -34,6 +34,17 @@ def pictures():
     return coarse.repeat(8, axis=1).repeat(8, axis=2).astype("uint8")
 
 
+@pytest.fixture(scope="class")
+def built(request, pictures):
+    """The model of a `ModelContract`, with weights that tell the pictures apart."""
+    from tests.contract import disturb, settle
+
+    model = request.cls.build()
+    disturb(model)
+    settle(model, pictures)
+    return model
+
+
 @pytest.fixture(scope="session")
 def other_backend(tmp_path_factory):
     """Function that saves a model and predicts with it in a process of its own.

@@ -11,7 +11,11 @@ RESULTS = ROOT / "zoo" / "results"
 
 
 def _markdown(header, rows):
-    rule = ["---"] + ["---:"] * (len(header) - 1)
+    # Numbers stand to the right.
+    rule = [
+        "---:" if all(cell[:1] in "+-0123456789" for cell in column) else "---"
+        for column in zip(*rows, strict=True)
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
 
@@ -43,6 +47,43 @@ def batch_mates():
     return _markdown(["attention", *orders], rows)
 
 
+def architectures():
+    """Every paper's network: what it weighs and costs, and whose idea it is."""
+    rows = []
+    for row in json.loads((RESULTS / "architectures.json").read_text()):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in row["arguments"].items())
+        rows.append(
+            [
+                row["paper"],
+                row["layers"],
+                f"`{row['model']}({arguments})`",
+                f"{row['trainable'] / 1e6:.2f} M",
+                f"{row['macs'] / 1e6:,.0f} M",
+                row["stated"],
+                row["reading"],
+            ]
+        )
+    header = ["paper", "layers", "model", "parameters", "MACs", "stated", "our reading"]
+    return _markdown(header, rows)
+
+
+def privileged():
+    """PAL beside cross-entropy."""
+    result = json.loads((RESULTS / "privileged.json").read_text())
+    rows = [
+        [
+            row["loss"],
+            f"{row['inside']:.1f}",
+            f"{row['area']:.1f}",
+            f"{row['accuracy']:.1f}",
+            f"{row['macro_f1']:.1f}",
+        ]
+        for row in result["rows"]
+    ]
+    header = ["loss", "inside %", "area %", "accuracy %", "macro-F1 %"]
+    return _markdown(header, rows)
+
+
 def crop_margin():
     """Each detector's best margin, and how near the one in use comes to it."""
     result = json.loads((RESULTS / "crop_margin.json").read_text())
@@ -68,7 +109,7 @@ def crop_margin():
 
 def fill(text):
     """A text with the tables between their markers."""
-    for table in (scores, batch_mates, crop_margin):
+    for table in (scores, architectures, privileged, batch_mates, crop_margin):
         name = table.__name__
         text = re.sub(
             f"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)",

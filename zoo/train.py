@@ -73,7 +73,8 @@ def train_stage(model, recipe, stage, train, validation, backup, log):
         freeze_batch_norm(model.get_layer("trunk"))
     images = keras.Input(train.images.shape[1:])
     augmented = keras.Sequential(stage.augmentation(), name="augmentation")(images)
-    network = keras.Model(images, model(augmented))
+    # Of the same class, for the losses of models that vote.
+    network = type(model)(images, model(augmented))
     steps = stage.epochs * -(-len(train) // recipe.batch)
     warmup = steps // 10
     rate = keras.optimizers.schedules.CosineDecay(

@@ -215,14 +215,14 @@ class PrivilegedAttribution(keras.Model):
             outputs = self.model.prediction(outputs)
         return super().compute_metrics(x, y, outputs, sample_weight)
 
-    def fit(self, x=None, y=None, **kwargs):
+    def fit(self, x=None, *args, **kwargs):
         """As `keras.Model.fit`; arrays are checked before anything is trained."""
         if isinstance(x, dict) or hasattr(x, "shape"):
             _check_entries(x)
             if self.augmentation is None:
                 _check_size(x["heatmap"], x["image"], self.heatmap_size)
             check_heatmap(x["heatmap"])
-        return super().fit(x, y, **kwargs)
+        return super().fit(x, *args, **kwargs)
 
     def get_config(self):
         """Constructor arguments."""

@@ -68,8 +68,9 @@ def test_the_prediction_is_the_softmax_of_the_mean_of_five(model, pictures):
     np.testing.assert_allclose(five[:, 0], attention, atol=1e-4)
 
 
-@pytest.mark.parametrize("targets", ["sparse", "one-hot"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("targets", "weighted"), [("sparse", False), ("one-hot", True)]
+)
 def test_the_loss_in_fit_is_that_of_the_paper(model, pictures, targets, weighted):
     rng = np.random.default_rng(0)
     images, classes = pictures[:14], rng.integers(0, 3, 14)

@@ -157,7 +157,6 @@ def float64():
         with contextlib.ExitStack() as stack:
             if BACKEND == "jax":
                 import jax
-
                 from keras.src.backend.common import dtypes
 
                 stack.enter_context(jax.enable_x64(True))
