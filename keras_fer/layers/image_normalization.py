@@ -36,6 +36,9 @@ class ImageNormalization(keras.layers.Layer):
             )
         self.size = size
         self.grayscale = grayscale
+        # TensorFlow's antialiased resizing has no XLA kernel. Keras chooses XLA on a
+        # GPU, and for models that were compiled on JAX, unless a layer objects.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     def build(self, input_shape):
         """Checks rank and channels; there are no weights."""

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +40,14 @@ def test_grey_is_rgb_with_equal_channels_and_floats_are_bytes(pictures, grayscal
     assert grey.shape == (40, 32, 32, 3)
     np.testing.assert_allclose(grey, colour, atol=1e-5)
     assert grey.min() >= -1 - 1e-5 and grey.max() <= 1 + 1e-5
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA of TensorFlow")
+def test_xla_is_not_chosen_where_it_cannot_resize():
+    model = keras.Sequential([ImageNormalization(8), keras.layers.Flatten()])
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        model.compile(jit_compile=True)
+    assert model.predict(np.zeros((1, 4, 4, 1)), verbose=0).shape == (1, 192)
 
 
 def test_grayscale_takes_colours_away():
