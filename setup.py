@@ -11,10 +11,22 @@ FACES = [
 DATASETS = [
     "tensorflow-datasets>=4.9.10",
     "importlib_resources>=6.5",  # tensorflow-datasets needs it without saying so
+    "apache-beam>=2.77",  # for AffectNet and Aff-Wild2
+    "mlcroissant>=1.1",  # the command `tfds` needs it, whatever it is asked
+    "keras-cv>=0.9.0",  # for occluded pictures
 ]
-TRAIN = [*DATASETS, "keras-cv>=0.9.0", "scikit-learn>=1.9", "tensorboard>=2.20"]
+TRAIN = [*DATASETS, "scikit-learn>=1.9", "tensorboard>=2.20"]
 YUNET = ["onnx>=1.20"]  # OpenCV does not read the dynamic shapes of YuNet files
-TEST = [*YUNET, "pytest>=9.0", "scikit-learn>=1.9", "jax>=0.10"]
+TEST = [
+    *YUNET,
+    *DATASETS,
+    "array_record>=0.8",
+    "dill>=0.4",  # tfds.testing needs it
+    "jax>=0.10",
+    "pytest>=9.0",
+    "pytest-xdist>=3.8",
+    "scikit-learn>=1.9",
+]
 
 setup(
     name="keras-fer",
@@ -25,8 +37,13 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages(include=["keras_fer", "keras_fer.*"]),
-    package_data={"keras_fer": ["py.typed", "zoo/weights/*"]},
+    packages=find_packages(
+        include=["keras_fer", "keras_fer.*", "tfds_builders", "tfds_builders.*"]
+    ),
+    package_data={
+        "keras_fer": ["py.typed", "zoo/weights/*"],
+        "tfds_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"],
+    },
     install_requires=[
         "tensorflow>=2.21",
         "keras>=3.15",

@@ -23,6 +23,20 @@ Boxes are in pixels of the upright picture. "faces" is empty where none was foun
 Exit status: 0 when every picture was read, 1 when one could not be (the others are
 still done), 2 on wrong usage."""
 
+_AUDIT = """\
+DATASET_OR_FOLDER is one of
+  a folder of pictures; subfolders named like splits (train, test, val, ...) are the
+    splits and theirs the labels, otherwise subfolders are labels
+  a folder of SPLIT.npz files with the arrays images, label and subject (the last two
+    where known)
+  a TFDS dataset that is prepared, such as fer2013 or ferplus/votes, or its folder;
+    TFDS_DATA_DIR says where datasets are, if not in ~/tensorflow_datasets
+
+--json prints one object; see `keras_fer.audit.audit`.
+
+Exit status: 0 when every picture was read, whatever was found, 1 when one could not be
+(the others are still compared), 2 on wrong usage."""
+
 
 def main(arguments=None):
     """Runs the command line; returns the exit status."""
@@ -96,6 +110,19 @@ def _parser():
     names.add_argument("pattern", nargs="?", default="*", help="such as 'patt*'")
     names.set_defaults(run=_list)
 
+    audit = commands.add_parser(
+        "audit",
+        help="find duplicates and leaks in a dataset",
+        description="Finds identical and nearly identical pictures within and across "
+        "splits, conflicting labels of identical pictures, and subjects in several "
+        "splits.",
+        epilog=_AUDIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    audit.add_argument("source", metavar="DATASET_OR_FOLDER")
+    audit.add_argument("--json", action="store_true", help="print one JSON object")
+    audit.set_defaults(run=_audit)
+
     info = commands.add_parser("info", help="what there is to know about a model")
     info.add_argument("name")
     info.set_defaults(run=_info)
@@ -108,6 +135,19 @@ def _list(options):
         alias = "" if model.name == name else f" = {model.name}"
         print(f"{name}{alias}")
     return 0
+
+
+def _audit(options):
+    from keras_fer import audit
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    report = audit.audit(options.source)
+    print(json.dumps(report) if options.json else audit.table(report))
+    failed = report["unreadable"]["count"]
+    if failed:
+        count = f"{failed} of {failed + report['pictures']}"
+        print(f"keras-fer: {count} pictures failed", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _info(options):

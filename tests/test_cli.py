@@ -213,3 +213,73 @@ def test_it_is_quiet_as_a_process(portrait):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.fixture
+def leaky(tmp_path, pictures):
+    """A folder with a picture that is in both of its splits, with another label."""
+    names = ("train/anger/a.png", "train/anger/b.png", "test/fear/a.png")
+    for name, image in zip(names, pictures[[0, 1, 0], :, :, 0], strict=True):
+        path = tmp_path / "leaky" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return tmp_path / "leaky"
+
+
+def test_audit_prints_a_table(capsys, leaky):
+    status, output, errors = run(capsys, "audit", leaky)
+    assert (status, errors) == (0, "")
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert lines[0] == f"{leaky}: 3 pictures (test 1, train 2)"
+    assert "of test are in train 1" in lines
+    assert "groups with conflicting labels 1" in lines
+
+
+def test_audit_prints_one_json_object(capsys, leaky):
+    status, output, _ = run(capsys, "audit", leaky, "--json")
+    (line,) = output.splitlines()
+    report = json.loads(line)
+    assert status == 0
+    assert set(report) == {
+        "source",
+        "pictures",
+        "splits",
+        "unreadable",
+        "overlapping",
+        "exact",
+        "conflicts",
+        "near",
+        "subjects",
+    }
+    (group,) = report["conflicts"]["listed"]
+    assert [picture["name"] for picture in group["pictures"]] == [
+        "test/fear/a.png",
+        "train/anger/a.png",
+    ]
+
+
+def test_audit_goes_on_after_a_bad_picture(capsys, leaky):
+    (leaky / "train/anger/bad.png").write_bytes(b"no picture")
+    status, output, errors = run(capsys, "audit", leaky)
+    assert status == 1
+    assert errors.splitlines() == ["keras-fer: 1 of 4 pictures failed"]
+    assert "train/anger/bad.png: " in output
+    assert "of test are in train" in output
+
+
+def test_audit_of_nothing_is_one_clear_line(capsys, tmp_path):
+    for source, words in (
+        (tmp_path, "No pictures to audit"),
+        (tmp_path / "missing", "No such folder or dataset"),
+        ("no_such_dataset", "no_such_dataset"),
+    ):
+        status, output, errors = run(capsys, "audit", source)
+        assert (status, output) == (1, "")
+        (line,) = errors.splitlines()
+        assert line.startswith("keras-fer: ") and words in line
+
+
+def test_audit_without_a_source_is_wrong_usage(capsys):
+    status, _, errors = run(capsys, "audit")
+    assert status == 2
+    assert "DATASET_OR_FOLDER" in errors

@@ -17,21 +17,12 @@ class TestOwnMasks(LayerContract):
     parameters = (26 * SCAN, 26 * 8)
 
 
-class TestSharedMask(LayerContract):
-    layer = LocalGlobalAttention
-    arguments = {"shared": True}
-    shapes = ((8, 7, 4),)
-    output = (8,)
-    attention = (2, 8, 7, 4)
-    parameters = (2 * SCAN, 2 * 8)
-
-
-class TestOfficialBottomStrip(LayerContract):
+class TestSharedMaskAndOfficialBottomStrip(LayerContract):
     layer = LocalGlobalAttention
     arguments = {"shared": True, "official_bottom_strip": True}
-    shapes = ((24, 24, 2),)
+    shapes = ((20, 20, 2),)
     output = (4,)
-    attention = (2, 24, 24, 2)
+    attention = (2, 20, 20, 2)
     parameters = (2 * (9 * 2 * 2 + 2 + 4), 2 * 4)
 
 

@@ -1,0 +1,172 @@
+"""How fast is a built dataset read, and how much memory does building it take?
+
+    python -m benchmarks.dataset_reading --data FER2013_DIR [--out FILE]
+
+FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and built
+with TFDS.
+
+Reading: every picture of the training split, decoded, shuffled and batched by tf.data,
+three ways, side by side in every round: `memory`, from the arrays
+(`from_tensor_slices`); `built`, from the built dataset; `cached`, from the built
+dataset behind `.cache()`, filled in the first round. Each gives every picture and its
+label, with the same shuffle buffer, batch and prefetch. The first round warms up and is
+not counted. A ratio is that way's speed over the speed from memory, in the same round;
+median, lowest and highest over the rounds. Above 1 is faster than memory.
+
+Memory: the peak of a build (`resource.getrusage`), each in a process of its own, at
+several sizes. TFDS keeps the encoded examples of a split in memory to shuffle them, up
+to 1,000 MiB, and on disk beyond: FER2013 never gets that far, and so its build grows by
+what it writes. To show what grows without it, every size is also built with that
+buffer lowered to a size that all of them exceed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+from tests.tfds_builders.write_fer2013 import write_faces
+
+BATCH, SHUFFLE = 64, 4096
+SMALL_BUFFER = 2  # MiB
+TFDS_BUFFER = 1000
+
+
+def build(manual, data, buffer):
+    """Builds; returns the peak of this process' memory in MiB."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
+
+    from tfds_builders.fer2013.fer2013_dataset_builder import Builder
+
+    shuffle.MAX_MEM_BUFFER_SIZE = buffer << 20
+    builder = Builder(data_dir=data)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual)
+    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory(images, labels, sizes, folder):
+    """The peak of a build at every size, with both shuffle buffers."""
+    measured = []
+    for rows in sizes:
+        manual = folder / f"manual_{rows}"
+        manual.mkdir()
+        write_faces(
+            manual / "fer2013.csv", images[:rows], labels[:rows], ["Training"] * rows
+        )
+        for buffer in (TFDS_BUFFER, SMALL_BUFFER):
+            data = folder / f"data_{rows}_{buffer}"
+            # Spawned, not forked: this process' memory must not count.
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context) as process:
+                peak = process.submit(build, manual, data, buffer).result()
+            written = sum(path.stat().st_size for path in data.rglob("*train*"))
+            measured.append(
+                {
+                    "rows": rows,
+                    "csv_mb": round((manual / "fer2013.csv").stat().st_size / 1e6, 1),
+                    "written_mb": round(written / 1e6, 1),
+                    "shuffle_buffer_mib": buffer,
+                    "peak_mib": round(peak, 1),
+                }
+            )
+            print(measured[-1])
+    return measured
+
+
+def reading(images, labels, data, rounds):
+    """Pictures a second of every way, and ratios to the speed from memory."""
+    import tensorflow as tf
+
+    from tfds_builders.fer2013.fer2013_dataset_builder import Builder
+
+    built = Builder(data_dir=data).as_dataset(
+        "train", shuffle_files=True, as_supervised=True
+    )
+    arrays = (images[..., None], labels.astype("int64"))
+    sources = {
+        "memory": tf.data.Dataset.from_tensor_slices(arrays),
+        "built": built,
+        "cached": built.cache(),
+    }
+    seconds = {name: [] for name in sources}
+    for _ in range(rounds + 1):
+        for name, source in sources.items():
+            pipeline = source.shuffle(SHUFFLE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+            start = time.perf_counter()
+            count = sum(len(batch) for batch, _ in pipeline)
+            seconds[name].append(time.perf_counter() - start)
+            assert count == len(images)
+    result = {}
+    for name, times in seconds.items():
+        speeds = [len(images) / each for each in times[1:]]
+        ratios = [a / b for a, b in zip(seconds["memory"][1:], times[1:], strict=True)]
+        result[name] = {
+            "pictures_per_second": spread(speeds, 0),
+            "ratio_to_memory": spread(ratios, 3),
+        }
+        print(f"{name:<8}", result[name])
+    return result
+
+
+def spread(values, digits):
+    """Median, lowest and highest."""
+    parts = (statistics.median(values), min(values), max(values))
+    return dict(
+        zip(("median", "min", "max"), (round(p, digits) for p in parts), strict=True)
+    )
+
+
+def main():
+    """Parses, measures, writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder with train.npz")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[5000, 28709], help="sizes to build"
+    )
+    parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
+    arguments = parser.parse_args()
+
+    with np.load(pathlib.Path(arguments.data) / "train.npz") as data:
+        images, labels = data["images"], data["label"]
+    sizes = sorted(min(rows, len(images)) for rows in arguments.rows)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        building = memory(images, labels, sizes, folder)
+        rows = sizes[-1]
+        data = folder / f"data_{rows}_{TFDS_BUFFER}"
+        speeds = reading(images[:rows], labels[:rows], data, arguments.rounds)
+
+    from zoo.environment import environment
+
+    if arguments.out:
+        result = {
+            "dataset": "fer2013/original, split train, 48x48 grey, PNG in TFRecord",
+            "rows": rows,
+            "batch": BATCH,
+            "shuffle": SHUFFLE,
+            "rounds": arguments.rounds,
+            "reading": speeds,
+            "building": building,
+            # Other work on the machine at the end; ratios spread where it is high.
+            "load_average": round(os.getloadavg()[0], 1),
+            "environment": environment(),
+        }
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

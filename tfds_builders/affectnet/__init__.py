@@ -1,0 +1,1 @@
+"""AffectNet, the manually annotated part."""

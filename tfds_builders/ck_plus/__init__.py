@@ -1,0 +1,1 @@
+"""CK+, the extended Cohn-Kanade dataset."""

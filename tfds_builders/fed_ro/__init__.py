@@ -1,0 +1,1 @@
+"""FED-RO, faces with real occlusions."""

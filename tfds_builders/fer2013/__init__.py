@@ -1,0 +1,1 @@
+"""FER2013; see README.md."""

@@ -1,0 +1,1 @@
+"""FER+; see README.md."""

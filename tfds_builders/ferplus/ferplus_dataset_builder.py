@@ -1,0 +1,236 @@
+"""FER+: FER2013's faces with the votes of ten people, eight expressions."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from keras_fer.labels import LABELS
+from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.fer2013 import table
+from tfds_builders.subsets import read_subsets
+
+VOTES = (*LABELS, "unknown", "NF")
+
+# The split whose occluded and turned faces the challenge lists name.
+_SUBSETS_OF = "private_test"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class FerPlusConfig(FaceConfig):
+    """A config of FER+.
+
+    Attributes:
+        rule: How votes become a label: `"majority"`, `"votes"` or `"all"`; see
+            `winner`.
+    """
+
+    classes: int = 8
+    rule: str
+
+
+def winner(votes, rule):
+    """The position in `VOTES` of the expression that a face's votes choose, or `None`.
+
+    Ties go to the earlier column: between expressions as `keras_fer.LABELS` orders
+    them, and to an expression before "unknown" and "not a face".
+
+    Args:
+        votes: int `(10,)`, in the order of `VOTES`.
+        rule: `"majority"`: single votes are dropped as noise, and one expression has
+            over half of the votes left (Barsoum et al., "Training Deep Networks for
+            Facial Expression Recognition with Crowd-Sourced Label Distribution",
+            2016). `"votes"`: single votes are dropped, and the most frequent of the
+            ten columns is an expression. `"all"`: at least one vote, single or not, is
+            for an expression, and the most frequent expression wins.
+    """
+    if rule != "all":
+        votes = np.where(votes > 1, votes, 0)
+    best = int(votes[: len(LABELS)].argmax())
+    if rule == "majority":
+        chosen = votes[best] * 2 > votes.sum()
+    else:
+        rivals = votes if rule == "votes" else votes[: len(LABELS)]
+        chosen = votes[best] > 0 and votes[best] == rivals.max()
+    return best if chosen else None
+
+
+class Builder(FaceBuilder):
+    """FER+, from FER2013's csv and the votes' csv."""
+
+    CODES = "ferplus"
+    BUILDER_CONFIGS = with_derived(
+        [
+            FerPlusConfig(
+                name="majority",
+                rule="majority",
+                description="Faces with over half of the votes for one expression.",
+            ),
+            FerPlusConfig(
+                name="votes",
+                rule="votes",
+                description="Faces whose most frequent vote is an expression.",
+            ),
+            FerPlusConfig(
+                name="all",
+                rule="all",
+                description="Faces with at least one vote for an expression.",
+            ),
+        ]
+    )
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Place these two into manual_dir; the first may be in a folder fer2013 there, the
+    second in a folder ferplus or fer2013:
+
+        manual_dir/fer2013.csv      or icml_face_data.csv; every row, in its order
+        manual_dir/fer2013new.csv   https://github.com/microsoft/FERPlus
+
+        manual_dir/subsets/occlusion.txt, pose_30.txt, pose_45.txt   if you want them
+
+    See tfds_builders/fer2013/README.md for where to get the first, and
+    tfds_builders/subsets.py for the lists.
+    """
+
+    def _info(self):
+        return self.face_info(
+            channels=1,
+            shape=(table.SIDE, table.SIDE),
+            votes=tfds.features.Tensor(shape=(len(VOTES),), dtype=np.int64),
+        )
+
+    def _split_generators(self, dl_manager):
+        manual = dl_manager.manual_dir
+        faces = table.find(manual, table.NAMES, ["fer2013"])
+        votes = table.find(manual, ["fer2013new.csv"], ["ferplus", "fer2013"])
+        missing = []
+        if faces is None:
+            missing.append(" or ".join(table.NAMES))
+        if votes is None:
+            missing.append("fer2013new.csv")
+        if missing:
+            raise FileNotFoundError(
+                f"No {' and no '.join(missing)}. Received: manual_dir="
+                f"{str(manual)!r}.\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        splits = self._splits_of(faces, votes)
+        found = {}
+        for folder in (manual / "ferplus" / "subsets", manual / "subsets"):
+            if _SUBSETS_OF in splits and folder.is_dir() and not found:
+                names = self._names(faces, votes)
+                found = read_subsets(folder, names, self.skip)
+        return {
+            **{split: self._generate_examples(faces, votes, split) for split in splits},
+            **{
+                subset: self._generate_subset(faces, votes, ids)
+                for subset, ids in found.items()
+            },
+        }
+
+    def _names(self, faces, votes):
+        """What the lists of the challenge subsets call the pictures: `{name: id}`."""
+        return {
+            vote["Image name"].removesuffix(".png"): table.row_id(number)
+            for number, row, vote in _pairs(faces, votes)
+            if row and vote and table.SPLITS.get(row["Usage"]) == _SUBSETS_OF
+        }
+
+    def _generate_subset(self, faces, votes, ids):
+        """Yields again those of the private test split that a list names."""
+        with self.uncounted():
+            yield from self._generate_examples(faces, votes, _SUBSETS_OF, ids)
+
+    def _splits_of(self, faces, votes):
+        """The splits of both files; counts the rows that belong to none.
+
+        Raises:
+            ValueError: The two files are not about the same rows.
+        """
+        found, after = set(), {}
+        for number, face, vote in _pairs(faces, votes):
+            usage = vote["Usage"] if vote else None
+            if face is _END:
+                after.setdefault(usage, number)
+            elif face is None:
+                self.skip("row has a wrong number of fields", table.row_id(number))
+            elif vote is _END:
+                raise ValueError(
+                    f"{votes} ends after {number} rows, {faces} does not. Expected "
+                    "the votes of every row: get the file again."
+                )
+            elif vote is None:
+                reason = "votes have a wrong number of fields"
+                self.skip(reason, table.row_id(number))
+            elif face["Usage"] != usage:
+                raise ValueError(
+                    f"Row {number} (from 0) is {face['Usage']!r} in {faces} and "
+                    f"{usage!r} in {votes}. Expected both files to have the same rows "
+                    "in the same order, as published: get the files again."
+                )
+            elif usage in table.SPLITS:
+                found.add(usage)
+            else:
+                reason = f"Usage {usage[:20]!r} is unknown"
+                self.skip(reason, table.row_id(number))
+        # A csv without the private test is at one with the votes of all rows; one
+        # that stops in the middle of a split is not.
+        for usage, number in after.items():
+            if usage in found:
+                raise ValueError(
+                    f"{faces} ends in the middle of {usage}: row {number} (from 0) of "
+                    f"{votes} has no face. Expected every row of that Usage."
+                )
+        if not found:
+            raise ValueError(
+                f"{faces} and {votes} have no row in common. Skipped: "
+                f"{dict(self.info.metadata['skipped'])}. Get the files again."
+            )
+        return [table.SPLITS[usage] for usage in table.SPLITS if usage in found]
+
+    def _generate_examples(self, faces, votes, split, only=None):
+        built = 0
+        for number, row, vote in _pairs(faces, votes):
+            if not row or not vote or table.SPLITS.get(row["Usage"]) != split:
+                continue
+            id = table.row_id(number)
+            if only is not None and id not in only:
+                continue
+            face = self._face(id, row, vote)
+            if face is not None:
+                built += 1
+                yield face
+        if not built:
+            raise ValueError(
+                f"No usable face for split {split} in {faces}. Skipped: "
+                f"{dict(self.info.metadata['skipped'])}."
+            )
+
+    def _face(self, id, row, vote):
+        counts = [vote[name] for name in VOTES]
+        if not all(count.isdecimal() for count in counts):
+            return self.skip("votes are no numbers", id)
+        counts = np.array(counts, np.int64)
+        code = winner(counts, self.builder_config.rule)
+        if code is None:
+            reason = f"no expression by the rule {self.builder_config.rule!r}"
+            return self.skip(reason, id)
+        try:
+            image = table.picture(row["pixels"])
+        except ValueError:
+            return self.skip("row has damaged pixels", id)
+        return self.face(id, image, code, votes=counts)
+
+
+# Stands for the rows of the file that ended first; false, as a row without fields is.
+_END = {}
+
+
+def _pairs(faces, votes):
+    """Yields a number and the fields of both files' rows; see `table.rows`."""
+    pairs = itertools.zip_longest(
+        table.rows(faces, table.COLUMNS),
+        table.rows(votes, ("Usage", "Image name", *VOTES)),
+        fillvalue=(None, _END),
+    )
+    for number, ((_, face), (_, vote)) in enumerate(pairs):
+        yield number, face, vote

@@ -1,0 +1,1 @@
+"""JAFFE, Japanese female facial expressions."""

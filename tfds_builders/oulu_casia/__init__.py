@@ -1,0 +1,1 @@
+"""Oulu-CASIA, expressions in six kinds of light."""
