@@ -13,11 +13,8 @@ label, with the same shuffle buffer, batch and prefetch. The first round warms u
 not counted. A ratio is that way's speed over the speed from memory, in the same round;
 median, lowest and highest over the rounds. Above 1 is faster than memory.
 
-Memory: the peak of a build (`resource.getrusage`), each in a process of its own, at
-several sizes. TFDS keeps the encoded examples of a split in memory to shuffle them, up
-to 1,000 MiB, and on disk beyond: FER2013 never gets that far, and so its build grows by
-what it writes. To show what grows without it, every size is also built with that
-buffer lowered to a size that all of them exceed.
+Memory: the peak of a build (`resource.getrusage`), each in a process of its own, at two
+sizes that both exceed what a builder keeps in memory (16 MiB of examples).
 """
 
 import argparse
@@ -36,18 +33,14 @@ import numpy as np
 from tests.tfds_builders.write_fer2013 import write_faces
 
 BATCH, SHUFFLE = 64, 4096
-SMALL_BUFFER = 2  # MiB
-TFDS_BUFFER = 1000
 
 
-def build(manual, data, buffer):
+def build(manual, data):
     """Builds; returns the peak of this process' memory in MiB."""
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import shuffle
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
 
-    shuffle.MAX_MEM_BUFFER_SIZE = buffer << 20
     builder = Builder(data_dir=data)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=manual)
@@ -56,31 +49,28 @@ def build(manual, data, buffer):
 
 
 def memory(images, labels, sizes, folder):
-    """The peak of a build at every size, with both shuffle buffers."""
+    """The peak of a build at every size."""
     measured = []
     for rows in sizes:
-        manual = folder / f"manual_{rows}"
+        manual, data = folder / f"manual_{rows}", folder / f"data_{rows}"
         manual.mkdir()
         write_faces(
             manual / "fer2013.csv", images[:rows], labels[:rows], ["Training"] * rows
         )
-        for buffer in (TFDS_BUFFER, SMALL_BUFFER):
-            data = folder / f"data_{rows}_{buffer}"
-            # Spawned, not forked: this process' memory must not count.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(1, mp_context=context) as process:
-                peak = process.submit(build, manual, data, buffer).result()
-            written = sum(path.stat().st_size for path in data.rglob("*train*"))
-            measured.append(
-                {
-                    "rows": rows,
-                    "csv_mb": round((manual / "fer2013.csv").stat().st_size / 1e6, 1),
-                    "written_mb": round(written / 1e6, 1),
-                    "shuffle_buffer_mib": buffer,
-                    "peak_mib": round(peak, 1),
-                }
-            )
-            print(measured[-1])
+        # Spawned, not forked: this process' memory must not count.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as process:
+            peak = process.submit(build, manual, data).result()
+        written = sum(path.stat().st_size for path in data.rglob("*train*"))
+        measured.append(
+            {
+                "rows": rows,
+                "csv_mb": round((manual / "fer2013.csv").stat().st_size / 1e6, 1),
+                "written_mb": round(written / 1e6, 1),
+                "peak_mib": round(peak, 1),
+            }
+        )
+        print(measured[-1])
     return measured
 
 
@@ -135,7 +125,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder with train.npz")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--rows", type=int, nargs="+", default=[5000, 28709], help="sizes to build"
+        "--rows", type=int, nargs="+", default=[14000, 28709], help="sizes to build"
     )
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     arguments = parser.parse_args()
@@ -147,7 +137,7 @@ def main():
         folder = pathlib.Path(folder)
         building = memory(images, labels, sizes, folder)
         rows = sizes[-1]
-        data = folder / f"data_{rows}_{TFDS_BUFFER}"
+        data = folder / f"data_{rows}"
         speeds = reading(images[:rows], labels[:rows], data, arguments.rounds)
 
     from zoo.environment import environment
