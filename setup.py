@@ -15,7 +15,8 @@ DATASETS = [
     "mlcroissant>=1.1",  # the command `tfds` needs it, whatever it is asked
     "keras-cv>=0.9.0",  # for occluded pictures
 ]
-TRAIN = [*DATASETS, "scikit-learn>=1.9", "tensorboard>=2.20"]
+MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
+TRAIN = [*DATASETS, *MEASURE, "tensorboard>=2.20"]
 YUNET = ["onnx>=1.20"]  # OpenCV does not read the dynamic shapes of YuNet files
 TEST = [
     *YUNET,
@@ -25,7 +26,7 @@ TEST = [
     "jax>=0.10",
     "pytest>=9.0",
     "pytest-xdist>=3.8",
-    "scikit-learn>=1.9",
+    *MEASURE,
 ]
 
 setup(

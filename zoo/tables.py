@@ -36,6 +36,22 @@ def scores():
     )
 
 
+def robustness():
+    """Accuracy of every preset on pictures that were made harder."""
+    ways = ("masked", "occluded", "corrupted")
+    rows = []
+    for file in sorted(RESULTS.glob("*.public_test.json")):
+        clean = json.loads(file.read_text())
+        low, high = clean["all"]["intervals"]["accuracy"]
+        harder = [
+            json.loads(file.with_suffix(f".{way}.json").read_text()) for way in ways
+        ]
+        cells = [f"{result['all']['accuracy']:.1f}" for result in harder]
+        accuracy = f"{clean['all']['accuracy']:.1f} ({low:.1f} to {high:.1f})"
+        rows.append([f"`{clean['model']}`", accuracy, *cells])
+    return _markdown(["model", "as they are (95 %)", *ways], rows)
+
+
 def batch_mates():
     """The published attention beside ours."""
     result = json.loads((RESULTS / "batch_mates.json").read_text())
@@ -109,7 +125,14 @@ def crop_margin():
 
 def fill(text):
     """A text with the tables between their markers."""
-    for table in (scores, architectures, privileged, batch_mates, crop_margin):
+    for table in (
+        scores,
+        robustness,
+        architectures,
+        privileged,
+        batch_mates,
+        crop_margin,
+    ):
         name = table.__name__
         text = re.sub(
             f"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)",

@@ -1,0 +1,309 @@
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from tfds_builders import derived
+from zoo import data, evaluate, results_schema, tables
+
+LABELS = ("a", "b", "c", "d")
+PRESET = "patt_lite.fer2013"
+
+
+def drawn(n, sharpness=1.5, classes=4, seed=0):
+    """Probabilities, and classes drawn from just these: calibrated."""
+    rng = np.random.default_rng(seed)
+    logits = sharpness * rng.standard_normal((n, classes))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    chance = rng.random((n, 1))
+    truth = (probabilities.cumsum(axis=1) < chance).sum(axis=1)
+    return np.minimum(truth, classes - 1), probabilities
+
+
+def plainly(truth, probabilities):
+    """The metrics by loops, from their definitions."""
+    n, size = probabilities.shape
+    confusion = [[0] * size for _ in range(size)]
+    nll = brier = 0.0
+    bins = [[] for _ in range(15)]
+    for true, row in zip(truth, probabilities.tolist(), strict=True):
+        guess = row.index(max(row))
+        confusion[true][guess] += 1
+        nll -= math.log(row[true]) / n
+        for place, value in enumerate(row):
+            brier += (value - (place == true)) ** 2 / n
+        bins[math.ceil(15 * max(row)) - 1].append((max(row), guess == true))
+    ece = 0.0
+    for members in filter(None, bins):
+        confidence = sum(sure for sure, _ in members) / len(members)
+        accuracy = sum(right for _, right in members) / len(members)
+        ece += len(members) / n * abs(accuracy - confidence)
+    accuracy = sum(confusion[i][i] for i in range(size)) / n
+    recalls, f1s = [], []
+    for i in range(size):
+        true, guessed = sum(confusion[i]), sum(row[i] for row in confusion)
+        recalls.append(confusion[i][i] / true)
+        precision = confusion[i][i] / guessed
+        f1s.append(2 * precision * recalls[i] / (precision + recalls[i]))
+    macro_f1 = sum(f1s) / size
+    return {
+        "accuracy": 100 * accuracy,
+        "macro_f1": 100 * macro_f1,
+        "uar": 100 * sum(recalls) / size,
+        "abaw": 100 * (0.67 * macro_f1 + 0.33 * accuracy),
+        "nll": nll,
+        "brier": brier,
+        "ece": 100 * ece,
+    }, confusion
+
+
+def test_every_metric_is_that_of_plain_loops():
+    truth, probabilities = drawn(200)
+    values = evaluate.scores(truth, probabilities, LABELS)
+    expected, confusion = plainly(truth, probabilities)
+    for metric, value in expected.items():
+        assert values[metric] == pytest.approx(value, abs=1e-9), metric
+    assert values["confusion"] == confusion and values["n"] == 200
+    for place, label in enumerate(LABELS):
+        row, column = confusion[place], [line[place] for line in confusion]
+        recall, precision = row[place] / sum(row), row[place] / sum(column)
+        assert values["per_class"][label] == pytest.approx(
+            {
+                "precision": 100 * precision,
+                "recall": 100 * recall,
+                "f1": 200 * precision * recall / (precision + recall),
+                "support": sum(row),
+            }
+        )
+
+
+def test_calibrated_predictions_have_a_small_ece():
+    truth, probabilities = drawn(50_000)
+    error, bins = evaluate.reliability(truth, probabilities)
+    assert error < 1.0
+    assert sum(bins["count"]) == 50_000
+    # Four classes: the likeliest has a quarter at least, so three bins are empty.
+    assert bins["accuracy"][:3] == [None] * 3 == bins["confidence"][:3]
+
+
+def test_overconfident_predictions_have_the_known_ece():
+    # 90 % sure, right in 60 of 100.
+    truth = np.zeros(100, int)
+    probabilities = np.tile([0.9, 0.1], (100, 1))
+    probabilities[60:] = [0.1, 0.9]
+    error, bins = evaluate.reliability(truth, probabilities)
+    assert error == pytest.approx(30)
+    assert bins["count"][13] == 100 and bins["accuracy"][13] == pytest.approx(60)
+    assert bins["confidence"][13] == pytest.approx(90)
+
+
+@pytest.mark.parametrize(("sure", "place"), [(1.0, 14), (0.4, 5), (0.8, 11)])
+def test_a_bin_holds_its_upper_edge(sure, place):
+    rest = [(1 - sure) / 2] * 2
+    error, bins = evaluate.reliability(np.array([0]), np.array([[sure, *rest]]))
+    assert bins["count"][place] == sum(bins["count"]) == 1
+    assert error == pytest.approx(100 * (1 - sure))
+
+
+def test_bootstrap_covers_the_estimate_and_shrinks():
+    widths = []
+    for n in (200, 20_000):
+        truth, probabilities = drawn(n)
+        values = evaluate.scores(truth, probabilities, LABELS)
+        ends = values["intervals"]
+        for metric in ("accuracy", "macro_f1", "uar"):
+            low, high = ends[metric]
+            assert low < values[metric] < high
+        widths.append(np.ptp(ends["accuracy"]))
+    assert widths[0] / widths[1] == pytest.approx(10, rel=0.15)
+
+
+def test_bootstrap_is_that_of_drawing_faces_again():
+    truth, probabilities = drawn(150, seed=3)
+    predicted = probabilities.argmax(axis=1)
+    rng = np.random.default_rng(1)
+    again = {"accuracy": [], "macro_f1": [], "uar": []}
+    options = {"labels": range(4), "average": "macro", "zero_division": 0}
+    for _ in range(400):
+        rows = rng.integers(0, 150, 150)
+        pair = truth[rows], predicted[rows]
+        again["accuracy"].append(100 * metrics.accuracy_score(*pair))
+        again["macro_f1"].append(100 * metrics.f1_score(*pair, **options))
+        again["uar"].append(100 * metrics.recall_score(*pair, **options))
+    ends = evaluate.bootstrap(metrics.confusion_matrix(truth, predicted))
+    for metric, values in again.items():
+        # The intervals are 14 points wide, their ends uncertain by about one.
+        np.testing.assert_allclose(
+            ends[metric], np.percentile(values, [2.5, 97.5]), atol=2.5
+        )
+
+
+def test_bootstrap_is_seeded():
+    confusion = np.array([[40, 10], [5, 45]])
+    assert evaluate.bootstrap(confusion) == evaluate.bootstrap(confusion)
+    assert evaluate.bootstrap(confusion, seed=1) != evaluate.bootstrap(confusion)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature):
+    truth, probabilities = drawn(30_000)
+    # Sharpened or flattened: the temperature that undoes it is the known one.
+    changed = probabilities**temperature
+    changed /= changed.sum(axis=1, keepdims=True)
+    found = evaluate.fit_temperature(truth, changed.astype("float32"))
+    assert found == pytest.approx(temperature, rel=0.03)
+    np.testing.assert_allclose(
+        evaluate.soften(changed, temperature), probabilities, atol=1e-6
+    )
+
+
+def test_softening_keeps_the_prediction_and_bears_zeros():
+    probabilities = np.float32([[1, 0, 0], [0.2, 0.3, 0.5]])
+    softened = evaluate.soften(probabilities, 3.0)
+    assert softened.argmax(axis=1).tolist() == [0, 2]
+    np.testing.assert_allclose(softened.sum(axis=1), 1)
+    assert np.isfinite(softened).all()
+
+
+def test_temperature_stays_within_its_bounds_where_all_is_right():
+    probabilities = np.tile([0.6, 0.4], (10, 1))
+    found = evaluate.fit_temperature(np.zeros(10, int), probabilities)
+    assert found == pytest.approx(evaluate.TEMPERATURES[0], rel=1e-3)
+
+
+def test_a_class_without_faces_counts_as_zero():
+    truth = np.array([0, 0, 1, 1])
+    probabilities = np.eye(3)[truth]
+    values = evaluate.scores(truth, probabilities, "abc")
+    assert values["accuracy"] == 100
+    assert values["uar"] == pytest.approx(200 / 3)
+    assert values["macro_f1"] == pytest.approx(200 / 3)
+    zeros = {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert values["per_class"]["c"] == zeros
+    result = json.loads((tables.RESULTS / f"{PRESET}.public_test.json").read_text())
+    result |= {"labels": ["a", "b", "c"], "all": values, "without_duplicates": None}
+    text = evaluate.table(result)
+    assert "no faces, so 0 in the averages: c" in text
+    assert "without duplicates: every picture occurs in train" in text
+
+
+@pytest.mark.parametrize(
+    ("truth", "probabilities", "message"),
+    [
+        ([], np.zeros((0, 2)), "Received: no faces"),
+        ([0, 1], [[0.5, 0.5], [np.nan, np.nan]], r"\[nan, nan\] in row 1, and 1 such"),
+        ([0], [[0.5, 0.6]], "sum to 1"),
+        ([0], [[1.5, -0.5]], "0 or more"),
+        ([0], [[1.0]], r"shape \(1, 1\) for 1 faces and 2 labels"),
+        ([2], [[0.5, 0.5]], "classes from 2 to 2. Expected 0 to 1"),
+    ],
+)
+def test_bad_predictions_are_named(truth, probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.scores(np.array(truth, int), np.array(probabilities), "ab")
+
+
+@pytest.fixture
+def folder(tmp_path, pictures):
+    """Train, and a public test of which the first ten pictures occur in train."""
+    train = np.concatenate([pictures, 255 - pictures])[..., 0]
+    test = np.concatenate([train[:10], pictures[:20, ::-1, :, 0]])
+    for split, images in (("train", train), ("public_test", test)):
+        label = (np.arange(len(images)) % 7).astype("uint8")
+        votes = np.zeros((len(images), 10), int)
+        votes[:, 9] = 10  # Not a face.
+        np.savez(tmp_path / split, images=images, label=label, ferplus=votes)
+    return tmp_path
+
+
+def test_the_ways_are_those_of_the_builders():
+    assert evaluate.WAYS == derived.WAYS
+
+
+@pytest.mark.parametrize("way", evaluate.WAYS)
+def test_derived_pictures_depend_on_their_row_alone(folder, way):
+    faces = data.fer2013(folder, "public_test")
+    images, kinds = evaluate.derive(faces, way)
+    assert images.shape == faces.images.shape and images.dtype == np.uint8
+    assert (images != faces.images).any(axis=(1, 2, 3)).sum() > 25
+    some = np.array([17, 3, 29])
+    again, kinds_again = evaluate.derive(faces[some], way)
+    np.testing.assert_array_equal(again, images[some])
+    assert kinds_again == [kinds[row] for row in some]
+    known = {"masked": {None}, "occluded": set(derived.OCCLUSIONS)}
+    assert set(kinds) <= known.get(way, set(derived.CORRUPTIONS))
+
+
+def test_a_command_measures_prints_draws_and_writes(folder, monkeypatch, capsys):
+    command = f"evaluate {PRESET} --data {folder} --derived corrupted --temperature"
+    command += f" --plots {folder / 'plots'} --out {folder / 'result.json'}"
+    monkeypatch.setattr(sys, "argv", command.split())
+    evaluate.main()
+    result = json.loads((folder / "result.json").read_text())
+    results_schema.check(result)
+    assert result["derived"] == "corrupted"
+    # Its duplicates are those of the pictures before they were corrupted.
+    assert result["all"]["n"] == 30 and result["without_duplicates"]["n"] == 20
+    assert sum(row["n"] for row in result["by_kind"].values()) == 30
+    fitted = result["temperature"]
+    _, held = data.carve(data.fer2013(folder, "train"))
+    assert fitted["validation"]["n"] == len(held)
+    validation = fitted["validation"]
+    assert validation["after"]["nll"] <= validation["before"]["nll"]
+    assert fitted["all"]["before"]["nll"] == pytest.approx(result["all"]["nll"])
+    assert fitted["all"]["before"]["ece"] == pytest.approx(result["all"]["ece"])
+    printed = capsys.readouterr().out
+    assert f"temperature {fitted['value']:.4f}" in printed
+    for kind in ("confusion", "reliability"):
+        path = folder / "plots" / f"{PRESET}.public_test.corrupted.{kind}.png"
+        assert path.read_bytes().startswith(b"\x89PNG") and str(path) in printed
+
+
+def test_labels_that_differ_are_named(folder):
+    votes = np.zeros((30, 10), int)
+    votes[:, 1] = 10
+    arrays = dict(np.load(folder / "public_test.npz"))
+    np.savez(folder / "public_test", **{**arrays, "ferplus": votes})
+    with pytest.raises(ValueError, match="The labels differ.*contempt"):
+        evaluate.evaluate(PRESET, "default", folder, "public_test", "ferplus")
+
+
+def test_an_empty_split_is_named(folder):
+    with pytest.raises(ValueError, match="No faces left. Received: public_test of fer"):
+        evaluate.evaluate(
+            "patt_lite.ferplus", "default", folder, "public_test", "ferplus"
+        )
+
+
+def test_an_empty_validation_part_is_named(folder):
+    arrays = np.load(folder / "train.npz")
+    kept, _ = data.carve(data.fer2013(folder, "train"))
+    arrays = {name: arrays[name][kept.rows] for name in arrays}
+    np.savez(folder / "train", **arrays)
+    with pytest.raises(ValueError, match="the validation part of train of fer2013"):
+        evaluate.evaluate(
+            PRESET,
+            "default",
+            folder,
+            "public_test",
+            "fer2013",
+            with_temperature=True,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["patt_lite.fer2013", "patt_lite.ferplus"])
+def test_the_published_numbers_come_out_again(real_data, name):
+    published = json.loads((tables.RESULTS / f"{name}.public_test.json").read_text())
+    result = evaluate.evaluate(
+        name, "default", real_data, "public_test", name.split(".")[1]
+    )
+    assert result["data_sha256"] == published["data_sha256"]
+    for part in ("all", "without_duplicates"):
+        assert result[part]["confusion"] == published[part]["confusion"]
+        for metric in ("accuracy", "macro_f1", "uar", "nll", "brier", "ece"):
+            expected = pytest.approx(published[part][metric], abs=1e-5)
+            assert result[part][metric] == expected, (part, metric)
