@@ -1,11 +1,17 @@
-"""FER2013 and FER+ as arrays.
+"""Pictures and their targets, from arrays or from a dataset that TFDS has built.
 
-A folder with `train.npz` and `public_test.npz`, each with `images` uint8 (N, 48, 48),
-`label` uint8 (N,) in FER2013's own codes and `ferplus` int (N, 10), the votes of
-fer2013new.csv in its column order.
+Arrays, for FER2013 and FER+: a folder with `train.npz` and `public_test.npz`, each with
+`images` uint8 (N, 48, 48), `label` uint8 (N,) in FER2013's own codes and `ferplus` int
+(N, 10), the votes of fer2013new.csv in its column order. For PAL also
+`train_landmarks.npz` and so on: `landmarks` (N, 68, 2), fractions of the crop in iBUG
+order, and `valid` (N,).
+
+TFDS, for all ten datasets: built with `--file_format=array_record`, which can be read
+in any order and without TensorFlow.
 """
 
 import dataclasses
+import os
 import pathlib
 import zlib
 
@@ -13,29 +19,42 @@ import numpy as np
 
 from keras_fer.labels import LABELS, from_dataset
 
+# Pictures up to this many bytes in all are kept in memory.
+MEMORY = 4 * 2**30
+
 
 @dataclasses.dataclass(frozen=True)
 class Faces:
     """Pictures and their targets.
 
     Attributes:
-        images: uint8 `(N, 48, 48, 1)`.
+        images: uint8 `(N, H, W, 1 or 3)`, an array or `Pictures`.
         targets: float32 `(N, len(labels))`, rows summing to 1.
         certain: bool `(N,)`: rows that count when accuracy is measured.
         rows: int `(N,)`: their places in the file they came from.
         labels: Names of the classes.
+        landmarks: float `(N, points, 2)`, fractions of width and height, NaN where
+            there are none; or `None`.
     """
 
-    images: np.ndarray
+    images: "np.ndarray | Pictures"
     targets: np.ndarray
     certain: np.ndarray
     rows: np.ndarray
     labels: tuple
+    landmarks: np.ndarray | None = None
 
     def __getitem__(self, index):
         """The same for a selection of rows."""
-        parts = (self.images, self.targets, self.certain, self.rows)
-        return Faces(*(part[index] for part in parts), self.labels)
+        lazy = isinstance(self.images, Pictures)
+        return Faces(
+            self.images.select(index) if lazy else self.images[index],
+            self.targets[index],
+            self.certain[index],
+            self.rows[index],
+            self.labels,
+            None if self.landmarks is None else self.landmarks[index],
+        )
 
     def __len__(self):
         """Number of pictures."""
@@ -47,6 +66,94 @@ class Faces:
         return self.targets.argmax(axis=1)
 
 
+class Pictures:
+    """Pictures of TFDS data sources, read when they are asked for.
+
+    Args:
+        sources: Random-access sequences of examples with an `"image"`.
+        size: Side in pixels that they are resized to, or `None` where all have one.
+        rows: Places in the joined sources; `None` for all.
+    """
+
+    def __init__(self, sources, size, rows=None):
+        self.sources = sources
+        self.size = size
+        self._ends = np.cumsum([len(source) for source in sources])
+        self.rows = np.arange(self._ends[-1]) if rows is None else rows
+
+    def __len__(self):
+        """Number of pictures."""
+        return len(self.rows)
+
+    @property
+    def shape(self):
+        """As of the array that `self[:]` is."""
+        return (len(self), *self[:1].shape[1:])
+
+    def select(self, index):
+        """The same for a selection of rows, still unread."""
+        return Pictures(self.sources, self.size, self.rows[index])
+
+    def __getitem__(self, index):
+        """Reads pictures: uint8 `(n, H, W, C)`."""
+        return np.stack([self._read(row) for row in self.rows[index]])
+
+    def _read(self, row):
+        number = int(np.searchsorted(self._ends, row, side="right"))
+        source = self.sources[number]
+        image = source[int(row) - int(self._ends[number]) + len(source)]["image"]
+        if self.size is None or image.shape[:2] == (self.size, self.size):
+            return image
+        from PIL import Image
+
+        side = (self.size, self.size)
+        resized = Image.fromarray(image.squeeze()).resize(side, Image.BILINEAR)
+        return np.asarray(resized).reshape(*side, image.shape[-1])
+
+
+def open_split(dataset, source, split, size=None, landmarks=False):
+    """Opens a split of a dataset.
+
+    Args:
+        dataset: `"fer2013"` or `"ferplus"`; with TFDS any of `tfds_builders`, also with
+            a config, as in `"raf_db"` or `"affectnet/8"`.
+        source: A folder of arrays, or `"npz:FOLDER"`; `"npz"` for the folder in the
+            environment variable `KERAS_FER_DATA`. `"tfds"` for TFDS's own folder,
+            `"tfds:FOLDER"` for another.
+        split: Such as `"train"`; with TFDS also several, `"fold_0+fold_1"`.
+        size: Side that pictures of different sizes are resized to.
+        landmarks: Whether they are needed.
+
+    Returns:
+        `Faces`.
+
+    Raises:
+        FileNotFoundError: The data are not there.
+        ValueError: They are not as expected, or the dataset is unknown.
+    """
+    kind, _, folder = str(source).partition(":")
+    if kind == "tfds":
+        return _from_tfds(dataset, folder or None, split, size, landmarks)
+    if kind != "npz" or pathlib.Path(source).is_dir():
+        folder = source
+    folder = folder or os.environ.get("KERAS_FER_DATA")
+    if not folder:
+        raise ValueError(
+            f"No folder. Received: data={str(source)!r} and no KERAS_FER_DATA in the "
+            "environment. Expected npz:FOLDER, or that variable."
+        )
+    if dataset not in DATASETS:
+        raise ValueError(
+            f"Unknown arrays. Received: dataset={dataset!r} from {str(folder)!r}. "
+            f"Expected one of {', '.join(DATASETS)}; the others are read with "
+            "--data tfds."
+        )
+    faces = DATASETS[dataset](folder, split)
+    if landmarks:
+        faces = dataclasses.replace(faces, landmarks=_landmarks(folder, split, faces))
+    return faces
+
+
 def _open(folder, split):
     path = pathlib.Path(folder) / f"{split}.npz"
     if not path.is_file():
@@ -54,7 +161,31 @@ def _open(folder, split):
             f"No {split} data. Received: folder={str(folder)!r}. Expected it to hold "
             f"{path.name}; see the docstring of zoo.data."
         )
-    return np.load(path)
+    arrays = np.load(path)
+    images = arrays["images"]
+    if images.dtype != "uint8" or images.shape[1:] != (48, 48):
+        raise ValueError(
+            f"Pictures of another kind. Received: {str(path)!r} with images of shape "
+            f"{images.shape} and type {images.dtype}. Expected (N, 48, 48), uint8."
+        )
+    if len(arrays["label"]) != len(images):
+        raise ValueError(
+            f"Not one label for each picture. Received: {str(path)!r} with "
+            f"{len(images)} images and {len(arrays['label'])} of label."
+        )
+    return arrays
+
+
+def _landmarks(folder, split, faces):
+    path = pathlib.Path(folder) / f"{split}_landmarks.npz"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No landmarks. Expected {str(path)!r}; see the docstring of zoo.data."
+        )
+    arrays = np.load(path)
+    landmarks = arrays["landmarks"].astype("float32")
+    landmarks[~arrays["valid"]] = np.nan
+    return landmarks[faces.rows]
 
 
 def fer2013(folder, split):
@@ -83,22 +214,78 @@ def ferplus(folder, split):
     the majority protocol, n = 3,199 on the public test split.
     """
     arrays = _open(folder, split)
-    votes = np.where(arrays["ferplus"] > 1, arrays["ferplus"], 0)
+    rows, targets, certain = _votes(arrays["ferplus"])
+    return Faces(arrays["images"][rows][..., None], targets, certain, rows, LABELS)
+
+
+def _votes(votes):
+    """Rows that have an expression, their soft labels, and whether they are certain."""
+    votes = np.where(votes > 1, votes, 0)
     expressions = votes[:, : len(LABELS)]
     rows = np.flatnonzero(
         (votes.argmax(axis=1) < len(LABELS)) & (expressions.sum(axis=1) > 0)
     )
     votes, expressions = votes[rows], expressions[rows]
-    return Faces(
-        arrays["images"][rows][..., None],
-        (expressions / expressions.sum(axis=1, keepdims=True)).astype("float32"),
-        expressions.max(axis=1) * 2 > votes.sum(axis=1),
-        rows,
-        LABELS,
-    )
+    targets = expressions / expressions.sum(axis=1, keepdims=True)
+    certain = expressions.max(axis=1) * 2 > votes.sum(axis=1)
+    return rows, targets.astype("float32"), certain
 
 
 DATASETS = {"fer2013": fer2013, "ferplus": ferplus}
+
+
+def _from_tfds(dataset, folder, split, size, landmarks):
+    import tensorflow_datasets as tfds
+
+    import keras_fer.datasets  # noqa: F401
+
+    # The votes are soft labels; the rule for which faces count is that of the arrays.
+    name = "ferplus/votes" if dataset == "ferplus" else dataset
+    builder = tfds.builder(name, data_dir=folder)
+    command = f"tfds build {name} --file_format=array_record"
+    if not builder.data_path.exists():
+        raise FileNotFoundError(
+            f"{name} is not built. Expected it in {str(builder.data_path)!r}. Run "
+            f"`{command}` with `--imports keras_fer.datasets`, or name its folder with "
+            "--data tfds:FOLDER."
+        )
+    parts = split.split("+")
+    unknown = [part for part in parts if part.split("[")[0] not in builder.info.splits]
+    if unknown:
+        raise ValueError(
+            f"Unknown split. Received: {split!r} of {name}. Expected of "
+            f"{', '.join(builder.info.splits)}."
+        )
+    features = builder.info.features
+    if landmarks and "landmarks" not in features:
+        raise ValueError(
+            f"{name} has no landmarks, which this recipe needs. Choose another dataset."
+        )
+    undecoded = {"image": tfds.decode.SkipDecoding()}
+    try:
+        sources = [builder.as_data_source(part) for part in parts]
+        known = [builder.as_data_source(part, decoders=undecoded) for part in parts]
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{name} was built in a format that cannot be read in any order. Received: "
+            f"{builder.info.file_format}. Build it again: `{command}`."
+        ) from error
+    examples = [example for source in known for example in source]
+    if "votes" in features:
+        rows, targets, certain = _votes(np.stack([each["votes"] for each in examples]))
+    else:
+        labels = np.array([example["label"] for example in examples])
+        targets = np.eye(features["label"].num_classes, dtype="float32")[labels]
+        rows, certain = np.arange(len(labels)), np.ones(len(labels), bool)
+    points = None
+    if landmarks:
+        points = np.stack([examples[row]["landmarks"] for row in rows])
+    one_size = None not in features["image"].shape
+    pictures = Pictures(sources, None if one_size else size, rows)
+    if len(pictures) and np.prod([float(side) for side in pictures.shape]) < MEMORY:
+        pictures = pictures[:]
+    labels = tuple(features["label"].names)
+    return Faces(pictures, targets, certain, rows, labels, points)
 
 
 def carve(faces, one_in=12):
@@ -107,8 +294,13 @@ def carve(faces, one_in=12):
     The pixels decide, not chance: copies of a picture always land in the same part,
     and the same picture lands in the same part for every dataset and seed.
     """
+    # Picture by picture: not all of them fit into the memory.
     held = np.array(
-        [zlib.crc32(image.tobytes()) % one_in == 0 for image in faces.images]
+        [
+            zlib.crc32(faces.images[row : row + 1].tobytes()) % one_in == 0
+            for row in range(len(faces))
+        ],
+        bool,
     )
     return faces[~held], faces[held]
 

@@ -1,26 +1,77 @@
-"""What a recipe says."""
+"""What a recipe says, and what most recipes say alike."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
+
+import keras
+
+TRUNKS = ("learned", "frozen", "cached")
+BATCH_NORMS = ("learned", "frozen")
+FOLDS = 10
+
+
+def adamw(rate, **options):
+    """AdamW with a weight decay of 0.01; gradients are cut to a global norm of 3."""
+    return keras.optimizers.AdamW(
+        rate, weight_decay=0.01, global_clipnorm=3.0, **options
+    )
+
+
+def cosine(rate, steps, epochs):
+    """A warm-up over the first tenth, then half a cosine down to a hundredth."""
+    warmup = steps // 10
+    return keras.optimizers.schedules.CosineDecay(
+        rate / 20,
+        max(1, steps - warmup),
+        alpha=0.01,
+        warmup_target=rate,
+        warmup_steps=warmup,
+    )
+
+
+def constant(rate, steps, epochs):
+    """The rate as it is."""
+    return rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A part of fine-tuning with its own optimizer.
+    """A part of the training, with an optimizer of its own.
 
     Attributes:
         epochs: Passes over the training part.
-        rate: Peak learning rate: a warm-up over the first tenth, then a half cosine.
-        batch_norm: `"learned"`, or `"frozen"` for the trunk's stored statistics.
+        rate: Peak learning rate.
         input_size: Side in pixels to which the network resizes its pictures.
-        augmentation: Makes the layers that pictures pass while training.
+        augmentation: Makes what pictures pass while training: a list of Keras layers,
+            or for PAL one `MoveTogether`. They are part of the network, so they run
+            where it runs, on TensorFlow and JAX.
+        trunk: `"learned"`; `"frozen"`, when only what follows it learns; or
+            `"cached"`: frozen, and its features are computed once, without
+            augmentation, and kept in memory as float16.
+        batch_norm: `"learned"`, or `"frozen"` for the trunk's stored statistics.
+        schedule: Makes the learning rate from the peak, the steps and the epochs.
+        patience: Epochs without a better validation score before the stage ends, or
+            `None` for never.
     """
 
     epochs: int
     rate: float
-    batch_norm: str
     input_size: int
-    augmentation: Callable
+    augmentation: Callable = list
+    trunk: str = "learned"
+    batch_norm: str = "frozen"
+    schedule: Callable = cosine
+    patience: int | None = None
+
+    def __post_init__(self):
+        """Checks the choices."""
+        for name, choices in (("trunk", TRUNKS), ("batch_norm", BATCH_NORMS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"`{name}` of a stage should be one of {', '.join(choices)}. "
+                    f"Received: {name}={getattr(self, name)!r}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +82,30 @@ class Recipe:
         architecture: Name of a function in `keras_fer.models`.
         arguments: What it is called with, besides labels, trunk weights and the
             stages' input size.
-        dataset: Name of a function in `zoo.data`.
-        stages: Fine-tuning of the whole network, in order.
+        dataset: Name of a dataset; see `zoo.data.open_split`.
+        stages: In order. Each starts from the best epoch of the one before.
         start: A preset to start from, instead of a trunk trained on ImageNet.
-        head_epochs: Epochs of the head alone, on cached features of the frozen trunk,
-            at the first stage's input size.
-        head_rate: Their learning rate.
-        batch: Pictures a step.
-        weight_decay: Of AdamW.
-        clip: Largest global norm of a gradient.
+        train: Split that is trained on, such as `"train"`; `"folds"` for datasets with
+            ten folds of subjects: all but the two of the next attributes.
+        validation: Split that epochs are chosen on; `None` for a twelfth of `train`,
+            carved by the pixels' checksum. With folds, the one after that of `test`.
+        test: Split that the result is reported on. Training does not open it.
+        batch: Pictures a step, over all devices.
+        optimizer: Makes it from a rate or schedule, and options for the average.
+        ema: Momentum of the moving average of the weights, which is what is kept;
+            `None` keeps the weights themselves.
         label_smoothing: Share of the target that goes to all classes alike.
-        ema: Momentum of the moving average of the weights, which is what is kept.
+        class_weights: Whether every class weighs the same in the loss.
+        balanced_sampling: Whether every class is drawn as often.
+        mixing: Makes layers for whole batches, `{"images", "labels"}`: Keras' `MixUp`
+            and `CutMix`. They run on the host, before a batch is handed over.
+        attribution: Arguments of `keras_fer.training.PrivilegedAttribution`, or `None`
+            to train without landmarks.
+        teacher: A preset whose logits are learned too, through Keras' `Distiller`, or
+            `None`. Augmentation then runs on the host: both see the same pictures.
+        temperature: Of the distillation.
         seed: Seed of everything random.
+        name: Of its file; `zoo.train.find` sets it.
     """
 
     architecture: str
@@ -50,11 +113,52 @@ class Recipe:
     dataset: str
     stages: tuple
     start: str | None = None
-    head_epochs: int = 4
-    head_rate: float = 1e-3
+    train: str = "train"
+    validation: str | None = None
+    test: str = "public_test"
     batch: int = 64
-    weight_decay: float = 0.01
-    clip: float = 3.0
+    optimizer: Callable = adamw
+    ema: float | None = 0.998
     label_smoothing: float = 0.0
-    ema: float = 0.998
+    class_weights: bool = False
+    balanced_sampling: bool = False
+    mixing: Callable = list
+    attribution: dict | None = None
+    teacher: str | None = None
+    temperature: float = 3.0
     seed: int = 0
+    name: str | None = None
+
+    def fold(self, number):
+        """The recipe with one of ten folds as `test` and the next as `validation`.
+
+        Raises:
+            ValueError: There is no such fold.
+        """
+        if not 0 <= number < FOLDS:
+            raise ValueError(f"Received: fold {number}. Expected 0 to {FOLDS - 1}.")
+        chosen = (number + 1) % FOLDS
+        others = (i for i in range(FOLDS) if i not in (number, chosen))
+        return dataclasses.replace(
+            self,
+            train="+".join(f"fold_{other}" for other in others),
+            validation=f"fold_{chosen}",
+            test=f"fold_{number}",
+        )
+
+    def facts(self):
+        """The recipe as values for JSON; of a function, its source."""
+
+        def value(item):
+            if dataclasses.is_dataclass(item):
+                fields = dataclasses.fields(item)
+                return {each.name: value(getattr(item, each.name)) for each in fields}
+            if isinstance(item, (tuple, list)):
+                return [value(each) for each in item]
+            if isinstance(item, dict):
+                return {key: value(each) for key, each in item.items()}
+            if callable(item):
+                return "list" if item is list else inspect.getsource(item).strip()
+            return item
+
+        return value(self)

@@ -1,31 +1,100 @@
-"""Trains a recipe: `python -m zoo.train RECIPE --data DIR --out DIR`.
+"""Trains a recipe: `python -m zoo.train RECIPE --data DIR`.
 
-First the head alone, on cached features of the frozen trunk; then the whole network,
-stage by stage. What is kept of a stage is the moving average of the weights at the
-epoch with the best accuracy on the validation part, which is carved from train; no
-test split is opened here. Runs on TensorFlow and, with `KERAS_BACKEND=jax`, on JAX:
-data are arrays in memory and augmentation is part of the network that is trained.
+Stage by stage, each from the best epoch of the one before. What is measured and kept is
+the moving average of the weights, in a network of its own; the best epoch is the one
+with the highest accuracy on the validation part. No test split is opened here.
 
-Every finished part leaves a file in `--out`, and an unfinished stage a backup after
-every epoch: the same command with `--resume` goes on from there. The result is
-`model.weights.h5`.
+Runs on TensorFlow and, with KERAS_BACKEND=jax, on JAX: augmentation is part of the
+network. `--strategy mirrored` uses all devices of this machine (on JAX through
+`keras.distribution.DataParallel`), `multiworker` those of all machines in TF_CONFIG;
+start the same command on each, with one --out that all can read.
+
+Every epoch ends with a checkpoint. Whenever a run stops, the same command with
+--resume goes on after the last whole epoch and ends where it would have ended: the
+weights, their average, the optimizer, the schedule, every random state and the order of
+the pictures are as they were. In --out are then, besides logs, `model.keras` (the
+result, with preprocessing and labels), `model.weights.h5` and `run.json`.
 """
 
 import argparse
+import contextlib
 import csv
 import dataclasses
+import hashlib
 import importlib
+import importlib.util
 import json
+import math
+import os
 import pathlib
+import pkgutil
 import sys
 import time
 
 import keras
+import numpy as np
 
-from keras_fer import models, zoo
+from keras_fer import models, training, zoo
 from keras_fer.models.trunks import freeze_batch_norm
-from zoo import data
+from keras_fer.training.heatmaps import INNER_LANDMARKS
+from zoo import checkpoint, data, recipes
+from zoo.batches import Batches
 from zoo.environment import environment
+
+STRATEGIES = ("one", "mirrored", "multiworker")
+
+
+class Devices:
+    """Where a run computes: one device, or several that share each batch.
+
+    Args:
+        strategy: One of `STRATEGIES`.
+
+    Raises:
+        ValueError: Unknown, or not for this backend.
+    """
+
+    def __init__(self, strategy="one"):
+        if strategy not in STRATEGIES:
+            raise ValueError(
+                f"Unknown strategy. Received: {strategy!r}. Expected one of "
+                f"{', '.join(STRATEGIES)}."
+            )
+        self._strategy, self.number, self.chief = None, 1, True
+        self._several_workers = strategy == "multiworker"
+        if strategy == "one":
+            return
+        if keras.backend.backend() == "jax":
+            if self._several_workers:
+                raise ValueError(
+                    "multiworker is TensorFlow's. Received: the jax backend. Use "
+                    "mirrored, or KERAS_BACKEND=tensorflow."
+                )
+            self.number = len(keras.distribution.list_devices())
+            keras.distribution.set_distribution(keras.distribution.DataParallel())
+            return
+        import tensorflow as tf
+
+        if self._several_workers:
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            resolver = self._strategy.cluster_resolver
+            self.chief = not resolver.cluster_spec() or (
+                resolver.task_type == "chief"
+                or (resolver.task_id == 0 and "chief" not in resolver.cluster_spec())
+            )
+        else:
+            kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+            devices = [device.name for device in next(filter(None, kinds))]
+            self._strategy = tf.distribute.MirroredStrategy(devices)
+        self.number = self._strategy.num_replicas_in_sync
+
+    def scope(self):
+        """Networks are built in it."""
+        return self._strategy.scope() if self._strategy else contextlib.nullcontext()
+
+    def prepare(self, network):
+        """Makes `fit` and `evaluate` of a network work on them."""
+        return training.multi_worker(network) if self._several_workers else network
 
 
 def build(recipe, labels, input_size, trunk_weights=None):
@@ -39,153 +108,514 @@ def build(recipe, labels, input_size, trunk_weights=None):
     )
 
 
-def optimizer(recipe, rate, **options):
-    """AdamW as the recipe wants it."""
-    return keras.optimizers.AdamW(
-        rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip, **options
-    )
-
-
-def loss(recipe):
-    """Cross-entropy against soft labels."""
-    return keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-
-
-def train_head(model, recipe, train):
-    """Stage 1: the head on features that the frozen trunk gives once."""
-    features = model.get_layer("patches").input
-    trunk = keras.Model(model.inputs, features)
-    head = keras.Model(features, model.output)
-    cached = trunk.predict(train.images, batch_size=256, verbose=0).astype("float16")
-    head.compile(optimizer(recipe, recipe.head_rate), loss(recipe))
-    head.fit(
-        cached,
-        train.targets,
-        batch_size=recipe.batch,
-        epochs=recipe.head_epochs,
-        verbose=2,
-    )
-
-
-def train_stage(model, recipe, stage, train, validation, backup, log):
-    """Stage 2: the whole network; ends with the best epoch's averaged weights."""
-    if stage.batch_norm == "frozen":
-        freeze_batch_norm(model.get_layer("trunk"))
-    images = keras.Input(train.images.shape[1:])
-    augmented = keras.Sequential(stage.augmentation(), name="augmentation")(images)
-    # Of the same class, for the losses of models that vote.
-    network = type(model)(images, model(augmented))
-    steps = stage.epochs * -(-len(train) // recipe.batch)
-    warmup = steps // 10
-    rate = keras.optimizers.schedules.CosineDecay(
-        stage.rate / 20,
-        steps - warmup,
-        alpha=0.01,
-        warmup_target=stage.rate,
-        warmup_steps=warmup,
-    )
-    network.compile(
-        optimizer(recipe, rate, use_ema=True, ema_momentum=recipe.ema),
-        loss(recipe),
-        metrics=["accuracy"],
-    )
-    best = backup.with_suffix(".weights.h5")
-    network.fit(
-        train.images,
-        train.targets,
-        batch_size=recipe.batch,
-        epochs=stage.epochs,
-        validation_data=(validation.images, validation.targets),
-        validation_batch_size=256,
-        callbacks=[
-            # Before the swap: a backup holds the raw weights and their average apart.
-            keras.callbacks.BackupAndRestore(backup),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.ModelCheckpoint(
-                best,
-                monitor="val_accuracy",
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-            ),
-            keras.callbacks.CSVLogger(log, append=True),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    network.load_weights(best)
-    best.unlink()
-
-
-def train(recipe, folder, out, trunk_weights=None, resume=False):
+def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one"):
     """Runs a recipe from start to end.
 
     Args:
         recipe: A `Recipe`.
-        folder: Data folder; see `zoo.data`.
-        out: Folder for weights, logs and backups.
+        source: Where the data are; see `zoo.data.open_split`.
+        out: Folder for weights, logs and checkpoints.
         trunk_weights: `"imagenet"`, or a file with them, for recipes that start there.
         resume: Whether to go on from what `out` holds.
+        strategy: One of `STRATEGIES`.
 
     Returns:
-        Path of the final weights.
+        Path of the final model.
+
+    Raises:
+        FileExistsError: `out` holds something, and `resume` is off.
+        OSError: `out` cannot be written, or the disk is full.
+        ValueError: The data do not suit the recipe, or `out` holds another recipe's
+            checkpoint or a damaged one.
+        FloatingPointError: The loss is not finite.
+        ConnectionError: Another worker has stopped.
     """
+    out = _open_folder(out, resume)
+    devices = Devices(strategy)
+    started = time.time()
+    faces, validation = _open_data(recipe, source)
+    if min(recipe.batch, len(faces)) % devices.number:
+        raise ValueError(
+            f"A batch of {min(recipe.batch, len(faces))} cannot be shared by "
+            f"{devices.number} devices alike. Choose a multiple with --batch."
+        )
+    if devices.chief:
+        print(f"{len(faces)} pictures to train on, {len(validation)} to choose on")
+
+    model, histories = None, []
+    for index, stage in enumerate(recipe.stages):
+        # Each stage has a seed of its own, so it does not matter what ran before it.
+        seed = [recipe.seed, index]
+        keras.utils.set_random_seed(
+            int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+        )
+        before = model
+        with devices.scope():
+            first = trunk_weights if index == 0 and not recipe.start else None
+            model = build(recipe, faces.labels, stage.input_size, first)
+            if before is not None:
+                model.set_weights(before.get_weights())
+            elif recipe.start:
+                started_from = zoo.load(recipe.start, labels=faces.labels)
+                model.set_weights(started_from.get_weights())
+        file = out / f"stage{index}.weights.h5"
+        log = file.with_name(f"stage{index}.csv")
+        if file.exists():
+            _load(model, file)
+        else:
+            if devices.chief:
+                print(f"== stage {index}: {_in_words(stage)}", flush=True)
+            train_stage(model, recipe, stage, seed, faces, validation, file, devices)
+        if devices.chief:
+            histories.append(list(csv.DictReader(log.open())))
+    final = out / "model.keras"
+    if devices.chief:
+        _finish(model, recipe, histories, faces, validation, final, started)
+    return final
+
+
+def train_stage(model, recipe, stage, seed, faces, validation, file, devices):
+    """Trains a stage; the model ends with the best epoch's averaged weights.
+
+    Args:
+        model: What to train.
+        recipe: The `Recipe`.
+        stage: The `Stage`.
+        seed: List of integers.
+        faces: `zoo.data.Faces` to train on.
+        validation: `zoo.data.Faces` to choose on.
+        file: Where the best weights go, once the stage is done.
+        devices: The `Devices`.
+    """
+    with devices.scope():
+        # A network of its own for the averages: validation never touches training.
+        kept = build(recipe, faces.labels, stage.input_size)
+        for each in (model, kept):
+            trunk = each.get_layer("trunk")
+            if stage.trunk != "learned":
+                trunk.trainable = False
+            elif stage.batch_norm == "frozen":
+                freeze_batch_norm(trunk)
+        network, take, mixing = _network(model, recipe, stage, faces)
+        steps = Batches.per_epoch(len(faces), recipe.batch)
+        rate = stage.schedule(stage.rate, steps * stage.epochs, stage.epochs)
+        average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
+        network.compile(
+            recipe.optimizer(rate, **average),
+            keras.losses.CategoricalCrossentropy(
+                label_smoothing=recipe.label_smoothing,
+                from_logits=recipe.teacher is not None,
+            ),
+            metrics=["accuracy"],
+        )
+        network.optimizer.build(network.trainable_variables)
+        kept.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    keeper = Keeper(model, kept, validation, recipe, stage, file, devices, len(faces))
+    if keeper.resumes():
+        checkpoint.restore(keeper.checkpoint, network)
+    callbacks = [keeper]
+    if devices.chief and _has_tensorboard():
+        logs = file.with_name("tensorboard") / file.name.split(".")[0]
+        callbacks.append(keras.callbacks.TensorBoard(logs, write_graph=False))
+    done = len(keeper.history)
+    if not keeper.ended():
+        batches = Batches(
+            take,
+            faces.targets,
+            recipe.batch,
+            seed,
+            steps * stage.epochs,
+            first=steps * done,
+            weights=_class_weights(faces.targets) if recipe.class_weights else None,
+            shares=_shares(faces.targets) if recipe.balanced_sampling else None,
+            mixing=mixing,
+            workers=8 if isinstance(faces.images, data.Pictures) else 1,
+        )
+        devices.prepare(network).fit(
+            batches,
+            steps_per_epoch=steps,
+            epochs=stage.epochs,
+            initial_epoch=done,
+            shuffle=False,
+            callbacks=callbacks,
+            verbose=1 if devices.chief and sys.stdout.isatty() else 0,
+        )
+    model.set_weights(keeper.best_weights())
+    if devices.chief:
+        keeper.close()
+
+
+class Keeper(keras.callbacks.Callback):
+    """Measures every epoch, keeps the best and what a resumed run needs.
+
+    Stops with an error where the loss is not finite, and after `patience` epochs
+    without a better score. Scores are added to the epoch's logs, so put it before
+    callbacks that log.
+
+    Args:
+        model: The model in training.
+        kept: One like it, compiled, for averaged weights.
+        validation: `zoo.data.Faces`.
+        recipe: The `Recipe`.
+        stage: The `Stage`.
+        file: Where the best weights go in the end; the other files lie beside it.
+        devices: The `Devices`.
+        examples: Pictures of an epoch.
+    """
+
+    def __init__(
+        self, model, kept, validation, recipe, stage, file, devices, examples
+    ):
+        super().__init__()
+        self._trained, self._kept = model, devices.prepare(kept)
+        self._validation = (validation.images[:], validation.targets)
+        self._stage, self._devices, self._examples = stage, devices, examples
+        self._file = file
+        self.checkpoint = file.with_name(file.name.replace(".weights.h5", ".npz"))
+        self._best_file = file.with_name(f"best.{file.name}")
+        self._facts = {"recipe": recipe.facts(), "stage": file.name}
+        self.history = []
+        self._best = None
+        self._pending = None
+
+    def resumes(self):
+        """Whether there is a checkpoint; then the history is taken from it.
+
+        Raises:
+            ValueError: It is damaged, or another recipe's.
+        """
+        state = checkpoint.read_state(self.checkpoint)
+        if state is None:
+            return False
+        for key, expected in self._facts.items():
+            if state[key] != expected:
+                raise ValueError(
+                    f"The checkpoint is of another {key}. Received: "
+                    f"{str(self.checkpoint)!r}, which differs in "
+                    f"{_difference(state[key], expected)}. Give the options it was "
+                    "begun with, or choose another --out."
+                )
+        self.history = state["history"]
+        return True
+
+    def ended(self):
+        """Whether the stage is over: all epochs, or patience at its end."""
+        scores = [row["val_accuracy"] for row in self.history]
+        if len(scores) >= self._stage.epochs:
+            return True
+        patience = self._stage.patience
+        if patience is None or not scores:
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= patience
+
+    def best_weights(self):
+        """Weights of the best epoch."""
+        if self._best is None:
+            _load(self._kept, self._best_file)
+            self._best = self._kept.get_weights()
+        return self._best
+
+    def close(self):
+        """The stage is done: the best weights get their name."""
+        os.replace(self._best_file, self._file)
+        self.checkpoint.unlink()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self._pending = None
+        self._clock = time.time()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at the loss of the step before, which has been computed by now."""
+        self._check_loss()
+        self._pending = (batch, logs["loss"])
+
+    def _check_loss(self):
+        if self._pending is None:
+            return
+        batch, loss = self._pending
+        if not np.isfinite(float(loss)):
+            epoch = len(self.history)
+            kept = (
+                f"The checkpoint of epoch {epoch} and the best weights so far are kept "
+                f"in {str(self._file.parent)!r}"
+                if self.history
+                else "Nothing was kept yet"
+            )
+            raise FloatingPointError(
+                f"The loss is {float(loss)} from step {batch + 1} of epoch "
+                f"{epoch + 1} on. {kept}. Lower the rate, or look at the data."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures, keeps and reports."""
+        self._check_loss()
+        seconds = time.time() - self._clock
+        self._average()
+        images, targets = self._validation
+        scores = self._kept.evaluate(
+            images, targets, batch_size=256, verbose=0, return_dict=True
+        )
+        logs.update({f"val_{name}": value for name, value in scores.items()})
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        row = {name: float(np.asarray(value)) for name, value in logs.items()}
+        row = {"epoch": epoch, **row, "learning_rate": rate, "seconds": seconds}
+        earlier = [past["val_accuracy"] for past in self.history]
+        self.history.append(row)
+        better = row["val_accuracy"] > max(earlier, default=-math.inf)
+        if better:
+            self._best = self._kept.get_weights()
+        if self._devices.chief:
+            if better:
+                with checkpoint.replacing(self._best_file) as temporary:
+                    self._kept.save_weights(temporary)
+            state = {**self._facts, "history": self.history}
+            checkpoint.save(self.checkpoint, self.model, state)
+            self._log()
+            self._report(row, better)
+        if self.ended():
+            self.model.stop_training = True
+
+    def _average(self):
+        """The averages of what learns, and all else as it is."""
+        self._kept.set_weights(self._trained.get_weights())
+        if self.model.optimizer.use_ema:
+            pairs = zip(self._trained.weights, self._kept.weights, strict=True)
+            twins = {id(variable): twin for variable, twin in pairs}
+            # As Keras does at the end of `fit`, but into the other network.
+            self.model.optimizer.finalize_variable_values(
+                [twins[id(each)] for each in self.model.trainable_variables]
+            )
+            if keras.backend.backend() == "jax":
+                # Both hold the same buffers now, and `evaluate` gives its own away.
+                for each in self._kept.weights:
+                    each.assign(keras.ops.copy(each))
+
+    def _log(self):
+        path = self.checkpoint.with_suffix(".csv")
+        with checkpoint.replacing(path) as temporary, temporary.open("w") as file:
+            writer = csv.DictWriter(file, self.history[-1])
+            writer.writeheader()
+            writer.writerows(self.history)
+
+    def _report(self, row, better):
+        left = (self._stage.epochs - len(self.history)) * np.mean(
+            [past["seconds"] for past in self.history]
+        )
+        scores = "  ".join(
+            f"{name} {row[name]:.4f}" for name in row if "loss" in name or "acc" in name
+        )
+        print(
+            f"epoch {len(self.history)}/{self._stage.epochs}  {scores}"
+            f"{' (best)' if better else ''}  {self._examples / row['seconds']:.0f} "
+            f"images/s  {left / 60:.0f} min left",
+            flush=True,
+        )
+
+
+def _open_folder(out, resume):
     out = pathlib.Path(out)
     if not resume and out.exists() and any(out.iterdir()):
         raise FileExistsError(
             f"{str(out)!r} is not empty. Pass --resume to go on from what it holds, or "
             "another --out."
         )
-    out.mkdir(parents=True, exist_ok=True)
-    keras.utils.set_random_seed(recipe.seed)
-    started = time.time()
-    train, validation = data.carve(data.DATASETS[recipe.dataset](folder, "train"))
-    validation = validation[validation.certain]
-    print(f"{len(train)} pictures to train on, {len(validation)} to choose on")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f"writing.{os.getpid()}"
+        probe.write_bytes(b"\0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f"Cannot write to --out. Received: {str(out)!r}: {error}. Choose a folder "
+            "with room that you may write to."
+        ) from error
+    return out
 
-    # A network of every part's own size; they all share one set of weights.
-    sizes = [recipe.stages[0].input_size, *(s.input_size for s in recipe.stages)]
-    parts = ["head", *(f"stage{index}" for index in range(len(recipe.stages)))]
-    model = None
-    for index, (part, size) in enumerate(zip(parts, sizes, strict=True)):
-        before = model
-        start = trunk_weights if before is None and not recipe.start else None
-        model = build(recipe, train.labels, size, start)
-        if before is not None:
-            model.set_weights(before.get_weights())
-        elif recipe.start:
-            model.set_weights(zoo.load(recipe.start, labels=train.labels).get_weights())
-        file = out / f"{part}.weights.h5"
-        if file.exists():
-            model.load_weights(file)
-            continue
-        print(f"== {part}", flush=True)
-        if part == "head":
-            train_head(model, recipe, train)
-        else:
-            stage = recipe.stages[index - 1]
-            backup, log = out / f"backup_{part}", out / f"{part}.csv"
-            train_stage(model, recipe, stage, train, validation, backup, log)
-        model.save_weights(file)
-        seconds = round(time.time() - started)
-        print(f"{part} is done after {seconds} s in this process", flush=True)
-    final = out / "model.weights.h5"
-    model.save_weights(final)
+
+def _open_data(recipe, source):
+    """The part to train on and the part to choose on, checked."""
+    size = max(stage.input_size for stage in recipe.stages)
+    options = {"size": size, "landmarks": recipe.attribution is not None}
+    faces = data.open_split(recipe.dataset, source, recipe.train, **options)
+    if recipe.validation is None:
+        faces, validation = data.carve(faces)
+    else:
+        validation = data.open_split(recipe.dataset, source, recipe.validation, size)
+    validation = validation[validation.certain]
+    if not len(validation):
+        raise ValueError(
+            f"Nothing to choose epochs on. Received: {len(faces)} pictures of "
+            f"{recipe.dataset} to train on, none in the validation part "
+            f"({recipe.validation or 'carved from train'}). Name a split with pictures "
+            "as the recipe's `validation`, or give more data."
+        )
+    missing = [
+        label
+        for label, total in zip(faces.labels, faces.targets.sum(axis=0), strict=True)
+        if not total
+    ]
+    if missing:
+        raise ValueError(
+            f"Classes without pictures. Received: none of {', '.join(missing)} among "
+            f"{len(faces)} of {recipe.dataset}. Expected some of each of "
+            f"{', '.join(faces.labels)}."
+        )
+    return faces, validation
+
+
+def _network(model, recipe, stage, faces):
+    """What is fitted, how it takes its inputs, and what mixes its batches."""
+    mixing = recipe.mixing()
+    if stage.trunk == "cached":
+        features = _trunk_outputs(model)
+        values = keras.Model(model.inputs, features).predict(
+            faces.images[:], batch_size=256, verbose=0
+        )
+        values = [value.astype("float16") for value in keras.tree.flatten(values)]
+        single = len(features) == 1
+        network = type(model)(features[0] if single else features, model.output)
+
+        def take(rows):
+            parts = tuple(value[rows] for value in values)
+            return parts[0] if single else parts
+
+        return network, take, []
+    if recipe.attribution is not None:
+        augmentation = stage.augmentation()
+        network = training.PrivilegedAttribution(
+            model, augmentation=augmentation or None, **recipe.attribution
+        )
+        return network, lambda rows: _with_heatmaps(faces, rows), mixing
+
+    def take(rows):
+        return faces.images[rows]
+
+    augmentation = stage.augmentation()
+    if recipe.teacher:
+        network = keras.distillation.Distiller(
+            teacher=_logits(zoo.load(recipe.teacher, labels=model.labels)),
+            student=_logits(model),
+            distillation_losses=keras.distillation.LogitsDistillation(
+                temperature=recipe.temperature
+            ),
+        )
+        return network, take, [*augmentation, *mixing]
+    if not augmentation:
+        return model, take, mixing
+    images = keras.Input(faces.images.shape[1:])
+    augmented = keras.Sequential(augmentation, name="augmentation")(images)
+    # Of the same class, for the losses of models that vote.
+    return type(model)(images, model(augmented)), take, mixing
+
+
+def _trunk_outputs(model):
+    """What the trunk hands on to the rest of a model."""
+    trunk = model.get_layer("trunk")
+    tensors = {
+        id(tensor): tensor
+        for layer in model.layers
+        for tensor in keras.tree.flatten(layer.input)
+        if tensor._keras_history.operation is trunk
+    }
+    return list(tensors.values())
+
+
+def _logits(model):
+    return keras.Model(model.inputs, model.get_layer("logits").output)
+
+
+def _with_heatmaps(faces, rows):
+    images, landmarks = faces.images[rows], faces.landmarks[rows]
+    if landmarks.shape[1] == 68:
+        landmarks = landmarks[:, INNER_LANDMARKS]
+    heatmap = training.landmark_heatmap(landmarks, images.shape[1:3])
+    return {"image": images, "heatmap": np.asarray(heatmap)}
+
+
+def _class_weights(targets):
+    """A weight for each picture that makes all classes weigh the same, mean 1."""
+    return targets @ (targets.sum() / len(targets[0]) / targets.sum(axis=0))
+
+
+def _shares(targets):
+    """A probability for each picture that makes all classes equally likely."""
+    shares = targets.astype("float64") @ (1 / targets.sum(axis=0))
+    return shares / shares.sum()
+
+
+def _load(model, file):
+    try:
+        model.load_weights(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Weights of another model, or damaged ones. Received: {str(file)!r}: "
+            f"{str(error).splitlines()[0]}. Delete it to train this stage again, or "
+            "choose another --out."
+        ) from error
+
+
+def _finish(model, recipe, histories, faces, validation, final, started):
+    """Writes the result and how it came to be."""
+    # A model of its own, so that no optimizer comes along.
+    result = build(recipe, faces.labels, model.input_size)
+    result.set_weights(model.get_weights())
+    with checkpoint.replacing(final) as temporary:
+        result.save(temporary)
+    with checkpoint.replacing(final.with_name("model.weights.h5")) as temporary:
+        result.save_weights(temporary)
+    digest = hashlib.sha256(faces.targets.tobytes())
+    if isinstance(faces.images, np.ndarray):
+        digest.update(faces.images.tobytes())
     facts = {
-        "recipe": dataclasses.asdict(recipe),
-        "trained_on": len(train),
+        "recipe": recipe.facts(),
+        "trained_on": len(faces),
         "selected_on": len(validation),
+        "data_sha256": digest.hexdigest(),
         "history": {
-            file.stem: list(csv.DictReader(file.open()))
-            for file in sorted(out.glob("stage*.csv"))
+            f"stage{index}": history for index, history in enumerate(histories)
         },
+        "seconds": round(
+            sum(float(row["seconds"]) for rows in histories for row in rows)
+        ),
         "environment": environment(),
     }
-    (out / "run.json").write_text(json.dumps(facts, indent=1, default=_name) + "\n")
-    return final
+    with checkpoint.replacing(final.with_name("run.json")) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    print(f"done, {time.time() - started:.0f} s in this process")
 
 
-def _name(function):
-    return function.__name__
+def _in_words(stage):
+    return (
+        f"{stage.epochs} epochs at {stage.input_size} px, trunk {stage.trunk}, "
+        f"BatchNorm {stage.batch_norm}, rate {stage.rate:g}"
+    )
+
+
+def _difference(received, expected):
+    if not isinstance(expected, dict):
+        return f"{received!r} instead of {expected!r}"
+    keys = [key for key in expected if received.get(key) != expected[key]]
+    return ", ".join(keys) or "what it knows"
+
+
+def _has_tensorboard():
+    return all(map(importlib.util.find_spec, ("tensorboard", "tensorflow")))
+
+
+def find(name):
+    """The recipe of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    known = sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
+    if name not in known:
+        raise ValueError(
+            f"Unknown recipe. Received: {name!r}. Expected one of {', '.join(known)}."
+        )
+    recipe = importlib.import_module(f"zoo.recipes.{name}").RECIPE
+    return dataclasses.replace(recipe, name=name)
 
 
 def main():
@@ -196,26 +626,61 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", help="name of a file in zoo/recipes")
-    parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a folder of arrays (see zoo/data.py), npz (that of KERAS_FER_DATA), tfds "
+        "or tfds:FOLDER",
+    )
     parser.add_argument("--out", help="default: runs/RECIPE")
+    parser.add_argument(
+        "--strategy", default="one", help=f"{', '.join(STRATEGIES)} (%(default)s)"
+    )
     parser.add_argument(
         "--trunk-weights", default="imagenet", help="a file, or imagenet"
     )
     parser.add_argument("--epochs", type=int, help="epochs of every stage, for a trial")
+    parser.add_argument("--batch", type=int, help="pictures a step, over all devices")
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--fold", type=int, default=0, help="for recipes with folds")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
-    recipe = importlib.import_module(f"zoo.recipes.{options.recipe}").RECIPE
-    if options.seed is not None:
-        recipe = dataclasses.replace(recipe, seed=options.seed)
+    try:
+        recipe = _with_options(find(options.recipe), options)
+        out = options.out or f"runs/{options.recipe}"
+        print(
+            train(
+                recipe,
+                options.data,
+                out,
+                options.trunk_weights,
+                options.resume,
+                options.strategy,
+            )
+        )
+    except (ConnectionError, FloatingPointError, OSError, ValueError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _with_options(recipe, options):
+    changes = {"seed": options.seed, "batch": options.batch}
+    for name, value in {**changes, "epochs": options.epochs}.items():
+        if value is not None and value < (0 if name == "seed" else 1):
+            raise ValueError(f"Received: --{name} {value}. Expected a larger one.")
+    recipe = dataclasses.replace(
+        recipe, **{name: value for name, value in changes.items() if value is not None}
+    )
     if options.epochs is not None:
         stages = (
             dataclasses.replace(stage, epochs=options.epochs) for stage in recipe.stages
         )
         recipe = dataclasses.replace(recipe, stages=tuple(stages))
-    out = options.out or f"runs/{options.recipe}"
-    print(train(recipe, options.data, out, options.trunk_weights, options.resume))
+    if recipe.train == "folds":
+        recipe = recipe.fold(options.fold)
+    return recipe
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,7 @@ network starts from what the FER+ votes taught it. That makes it more than a mod
 "trained on FER2013 alone", and the README says so.
 """
 
-from zoo.recipe import Recipe, Stage
+from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.patt_lite_ferplus import plain, varied
 
 RECIPE = Recipe(
@@ -19,9 +19,10 @@ RECIPE = Recipe(
     dataset="fer2013",
     start="patt_lite.ferplus",
     stages=(
-        Stage(4, 4e-4, "frozen", input_size=96, augmentation=varied),
-        Stage(2, 1.5e-4, "frozen", input_size=96, augmentation=plain),
-        Stage(2, 1.5e-4, "frozen", input_size=96, augmentation=plain),
+        Stage(4, 1e-3, input_size=96, trunk="cached", schedule=constant),
+        Stage(4, 4e-4, input_size=96, augmentation=varied),
+        Stage(2, 1.5e-4, input_size=96, augmentation=plain),
+        Stage(2, 1.5e-4, input_size=96, augmentation=plain),
     ),
     label_smoothing=0.1,
 )

@@ -12,7 +12,7 @@ face, and a last stage on nearly plain pictures.
 
 from keras import layers
 
-from zoo.recipe import Recipe, Stage
+from zoo.recipe import Recipe, Stage, constant
 
 
 def varied():
@@ -40,9 +40,10 @@ RECIPE = Recipe(
     arguments={"grayscale": True},
     dataset="ferplus",
     stages=(
-        Stage(6, 1e-3, "learned", input_size=64, augmentation=varied),
-        Stage(16, 5e-4, "frozen", input_size=64, augmentation=varied),
-        Stage(10, 4e-4, "frozen", input_size=96, augmentation=varied),
-        Stage(6, 2e-4, "frozen", input_size=96, augmentation=plain),
+        Stage(4, 1e-3, input_size=64, trunk="cached", schedule=constant),
+        Stage(6, 1e-3, input_size=64, augmentation=varied, batch_norm="learned"),
+        Stage(16, 5e-4, input_size=64, augmentation=varied),
+        Stage(10, 4e-4, input_size=96, augmentation=varied),
+        Stage(6, 2e-4, input_size=96, augmentation=plain),
     ),
 )

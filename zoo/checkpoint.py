@@ -1,0 +1,114 @@
+"""What a run leaves on the disk: whole, or not at all."""
+
+import contextlib
+import json
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary path that takes the place of `path` once all went well.
+
+    A full disk or a kill in between leaves what was there before.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    path = pathlib.Path(path)
+    # The suffix stays: Keras and NumPy look at it.
+    temporary = path.with_name(f"writing.{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # h5py raises both.
+        left = "What was there before is untouched" if path.exists() else "Nothing is"
+        raise OSError(
+            f"Could not write {str(path)!r}: {error}. {left}. Make room or mend the "
+            "folder, then run the command again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path, network, state):
+    """Writes a network, its optimizer and everything random in it, with a state.
+
+    Args:
+        path: Where to, an `.npz` file.
+        network: A compiled `keras.Model`.
+        state: A dictionary for JSON.
+    """
+    arrays = {
+        f"{group}/{index}": np.asarray(variable)
+        for group, variables in _variables(network).items()
+        for index, variable in enumerate(variables)
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, state=json.dumps(state), **arrays)
+
+
+def read_state(path):
+    """The state of a checkpoint, or `None` where there is none.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if not pathlib.Path(path).exists():
+        return None
+    with _opened(path) as arrays:
+        return json.loads(str(arrays["state"]))
+
+
+def restore(path, network):
+    """Puts back what `save` wrote.
+
+    Raises:
+        ValueError: The file is damaged, or from another network.
+    """
+    with _opened(path) as arrays:
+        groups = _variables(network)
+        expected = {
+            f"{group}/{index}": tuple(variable.shape)
+            for group, variables in groups.items()
+            for index, variable in enumerate(variables)
+        }
+        received = {name: arrays[name] for name in arrays.files if name != "state"}
+    shapes = {name: value.shape for name, value in received.items()}
+    if shapes != expected:
+        different = sorted(
+            name
+            for name in {*shapes, *expected}
+            if shapes.get(name) != expected.get(name)
+        )
+        raise ValueError(
+            f"The checkpoint is of another network. Received: {str(path)!r}, which "
+            f"differs in {len(different)} of {len(expected)} variables, such as "
+            f"{different[0]}: {shapes.get(different[0])} instead of "
+            f"{expected.get(different[0])}. Choose another --out to start anew."
+        )
+    for group, variables in groups.items():
+        for index, variable in enumerate(variables):
+            variable.assign(received[f"{group}/{index}"])
+
+
+def _variables(network):
+    # Of the network: with the state of everything random in it.
+    return {"network": network.variables, "optimizer": network.optimizer.variables}
+
+
+@contextlib.contextmanager
+def _opened(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        raise ValueError(
+            f"The checkpoint is damaged. Received: {str(path)!r}: {error}. Delete it "
+            "to train this stage again, or choose another --out."
+        ) from error
