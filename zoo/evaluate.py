@@ -6,24 +6,35 @@ intervals, a table of the classes, the confusion matrix, the ABAW score, and how
 the probabilities can be trusted (NLL, Brier score, expected calibration error). Batch
 order and size are varied too: a prediction must not depend on either.
 
-`--derived` measures on masked, occluded or corrupted copies of the same pictures,
-`--plots` draws, and `--temperature` fits a temperature on the validation part that
-`zoo.data.carve` takes from train. Nothing is chosen on the split that is reported.
+MODEL is a name from `keras-fer list`, a `.keras` file, or a folder that `zoo.train`
+wrote. `--derived` measures on masked, occluded or corrupted copies of the same
+pictures, `--plots` draws, and `--temperature` fits a temperature on the validation part
+that epochs were chosen on; `--store` writes it into a `.keras` file, and measures then.
+Nothing is chosen on the split that is reported.
+
+Exit status: 0, 1 when something went wrong, 2 on wrong usage.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
+import os
 import pathlib
+import sys
+import tempfile
 import time
+import zipfile
 
 import numpy as np
 from scipy import optimize
 from sklearn import metrics
 
-from keras_fer import zoo
+from keras_fer.cli import _one_line, _without_native_chatter
 from zoo import data
+from zoo.checkpoint import replacing
 from zoo.environment import environment
+from zoo.subject import find
 
 # Those of `tfds_builders.derived`, which takes seconds and an extra to import.
 WAYS = ("masked", "occluded", "corrupted")
@@ -235,17 +246,75 @@ def fit_temperature(truth, probabilities):
     return float(np.exp(found.x))
 
 
-def _calibration(truth, probabilities, temperature):
-    """NLL and ECE before and after."""
+def _calibration(truth, probabilities, stored, fitted):
+    """NLL and ECE without a temperature, with the stored one and with the fitted one.
+
+    The probabilities have the stored one in them.
+    """
+    classes = np.arange(probabilities.shape[1])
     result = {"n": len(truth)}
-    for when, value in (("before", 1.0), ("after", temperature)):
-        softened = soften(probabilities, value)
-        classes = np.arange(softened.shape[1])
-        result[when] = {
+    values = {"uncalibrated": 1.0, "stored": stored, "fitted": fitted}
+    for which, value in values.items():
+        softened = soften(probabilities, value / stored)
+        result[which] = {
             "nll": metrics.log_loss(truth, softened, labels=classes),
             "ece": reliability(truth, softened)[0],
         }
     return result
+
+
+def _fit(model, subject, source):
+    """Validation faces, their probabilities, the stored and the fitted temperature."""
+    if subject.validation:
+        part = subject.validation
+        faces = _open(subject, source, part, model)
+    else:
+        part = f"the validation part of {subject.train}"
+        _, faces = data.carve(_open(subject, source, subject.train, model))
+    faces = _certain(faces, f"{part} of {subject.dataset} in {str(source)!r}")
+    probabilities = model.predict(faces.images, batch_size=256, verbose=0)
+    stored = model.get_layer("probabilities").temperature
+    # What is fitted comes on top of what the probabilities have in them.
+    fitted = stored * fit_temperature(faces.classes, probabilities)
+    return faces.classes, probabilities, stored, fitted
+
+
+def store_temperature(file, source, dataset=None):
+    """Fits a temperature on validation and writes it into a saved model.
+
+    The file is replaced at once, when the new one is complete.
+
+    Args:
+        file: A `.keras` file, or a folder of `zoo.train`.
+        source: Of the data; see `zoo.data.open_split`.
+        dataset: See `find`.
+
+    Returns:
+        The temperature.
+
+    Raises:
+        ValueError: If there is no file to write to, or none fits: the NLL is smallest
+            at an end of the range.
+    """
+    subject = find(file, dataset=dataset)
+    if subject.file is None:
+        raise ValueError(
+            f"Nothing to write to. Received: {str(file)!r}, a name of the zoo. "
+            "Expected a .keras file; those of presets are in keras_fer/zoo/presets.py."
+        )
+    model = subject.load()
+    *_, stored, fitted = _fit(model, subject, source)
+    least, most = TEMPERATURES
+    if not least * 1.01 < fitted / stored < most / 1.01:
+        raise ValueError(
+            f"No temperature fits. Received: the smallest NLL at {fitted:.4g}, an end "
+            f"of what is tried, {least} to {most} times {stored:.4g}. Look at the "
+            "model and at the validation part; the file is as it was."
+        )
+    model.get_layer("probabilities").temperature = fitted
+    with replacing(subject.file) as partial:
+        model.save(partial)
+    return fitted
 
 
 def derive(faces, way):
@@ -295,16 +364,23 @@ def batch_independence(model, images):
 
 
 def evaluate(
-    name, weights, folder, split, dataset, derived=None, with_temperature=False
+    model,
+    weights,
+    source,
+    split=None,
+    dataset=None,
+    derived=None,
+    with_temperature=False,
 ):
-    """Evaluates a model of the zoo.
+    """Evaluates a model.
 
     Args:
-        name: A name of the zoo.
-        weights: As for `keras_fer.zoo.load`.
-        folder: Data folder; see `zoo.data`.
-        split: Such as `"public_test"`.
-        dataset: Such as `"ferplus"`.
+        model: A name of the zoo, a `.keras` file, or a folder of `zoo.train`.
+        weights: With a name of the zoo, as for `keras_fer.zoo.load`; otherwise
+            `"default"`.
+        source: Of the data, such as a folder; see `zoo.data.open_split`.
+        split: Such as `"public_test"`; `None` for that of the recipe.
+        dataset: See `find`.
         derived: `None` for the pictures as they are, or a way
             of `derive`.
         with_temperature: Whether to fit a temperature on the validation part of train.
@@ -315,30 +391,34 @@ def evaluate(
         is `None` where every picture occurs in train.
 
     Raises:
-        FileNotFoundError: If the folder lacks the split or train.
-        ValueError: If the labels of model and dataset differ, or no faces are left.
+        FileNotFoundError: If the model, the split or train is not there.
+        ValueError: If the model cannot be read, the labels of model and dataset
+            differ, or no faces are left.
     """
     start = time.perf_counter()
-    model = zoo.load(name, weights)
-    faces = _certain(dataset, folder, split)
-    if tuple(model.labels) != tuple(faces.labels):
-        raise ValueError(
-            f"The labels differ. Received: {name} with {model.labels}, {dataset} with "
-            f"{faces.labels}. Choose the dataset that the model was trained for."
-        )
+    subject = find(model, weights, dataset)
+    split = split or subject.test
+    model = subject.load()
+    faces = _certain(
+        _open(subject, source, split, model),
+        f"{split} of {subject.dataset} in {str(source)!r}",
+    )
+    train = _open(subject, source, subject.train, model).images
+    # Pixels as they were: a derived copy of a picture of train is no new one.
+    fresh = ~data.occurs_in(
+        faces.images, (train[row : row + 1] for row in range(len(train)))
+    )
     images, kinds = derive(faces, derived) if derived else (faces.images, [None])
     probabilities = model.predict(images, batch_size=256, verbose=0)
-    # Pixels as they were: a derived copy of a picture of train is no new one.
-    fresh = ~data.occurs_in(faces.images, data.fer2013(folder, "train").images)
-    file = pathlib.Path(folder) / f"{split}.npz"
     result = {
         "kind": "evaluation",
-        "model": name,
-        "sha256": zoo.info(name).sha256 if weights == "default" else None,
-        "dataset": dataset,
+        "model": subject.name,
+        "recipe": subject.recipe,
+        "sha256": subject.sha256,
+        "dataset": subject.dataset,
         "split": split,
         "derived": derived,
-        "data_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "data_sha256": _checksum(source, split, faces),
         "protocol": "one crop a face, no test-time augmentation",
         "labels": list(model.labels),
         "all": scores(faces.classes, probabilities, model.labels),
@@ -352,31 +432,53 @@ def evaluate(
     if any(kinds):
         result["by_kind"] = _by_kind(faces.classes, probabilities, kinds)
     if with_temperature:
-        validation = _certain(dataset, folder, "train", validation=True)
-        sure = model.predict(validation.images, batch_size=256, verbose=0)
-        value = fit_temperature(validation.classes, sure)
+        truth, sure, *temperatures = _fit(model, subject, source)
         result["temperature"] = {
-            "value": value,
-            "validation": _calibration(validation.classes, sure, value),
-            "all": _calibration(faces.classes, probabilities, value),
+            **dict(zip(("stored", "fitted"), temperatures, strict=True)),
+            "validation": _calibration(truth, sure, *temperatures),
+            "all": _calibration(faces.classes, probabilities, *temperatures),
         }
     result["seconds"] = time.perf_counter() - start
     return {**result, "environment": environment()}
 
 
-def _certain(dataset, folder, split, validation=False):
-    """The faces that count, of a split or of the validation part carved from it."""
-    faces = data.DATASETS[dataset](folder, split)
-    if validation:
-        _, faces = data.carve(faces)
-    faces = faces[faces.certain]
-    if not len(faces):
-        part = f"the validation part of {split}" if validation else split
+def _open(subject, source, split, model):
+    """A split of the data that a model was trained for."""
+    try:
+        faces = data.open_split(subject.dataset, source, split, model.input_size)
+    except (EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"No faces left. Received: {part} of {dataset} in {str(folder)!r}. "
-            "Expected at least one face with a certain label."
+            f"Damaged data. Received: {split} in {str(source)!r}, "
+            f"{type(error).__name__}: {_one_line(error)}. Expected what the docstring "
+            "of zoo.data describes."
+        ) from error
+    if tuple(model.labels) != tuple(faces.labels):
+        raise ValueError(
+            f"The labels differ. Received: {subject.name} with {model.labels}, "
+            f"{subject.dataset} with {faces.labels}. Choose the dataset that the model "
+            "was trained for."
         )
     return faces
+
+
+def _certain(faces, part):
+    """The faces that count, in memory."""
+    faces = faces[faces.certain]
+    if not len(faces):
+        raise ValueError(
+            f"No faces left. Received: {part}. Expected at least one face with a "
+            "certain label."
+        )
+    return dataclasses.replace(faces, images=faces.images[:])
+
+
+def _checksum(source, split, faces):
+    """Of the file of arrays; where there is none, of the pictures and classes."""
+    file = pathlib.Path(str(source).removeprefix("npz:")) / f"{split}.npz"
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    classes = faces.classes.astype("int64").tobytes()
+    return hashlib.sha256(faces.images.tobytes() + classes).hexdigest()
 
 
 def table(result):
@@ -422,15 +524,29 @@ def table(result):
         lines.append(f"{kind:>18} accuracy {row['accuracy']:.2f} %, n = {row['n']:,}")
     if "temperature" in result:
         fitted = result["temperature"]
-        lines += ["", f"temperature {fitted['value']:.4f}, fitted on validation"]
+        lines += ["", _advice(fitted["stored"], fitted["fitted"])]
         for part in ("validation", "all"):
-            row = fitted[part]
-            lines.append(
-                f"{part:>10}, n = {row['n']:,}: NLL {row['before']['nll']:.4f} to "
-                f"{row['after']['nll']:.4f}  ECE {row['before']['ece']:.2f} % to "
-                f"{row['after']['ece']:.2f} %"
-            )
+            lines.append(f"{part}, n = {fitted[part]['n']:,}")
+            for which in ("uncalibrated", "stored", "fitted"):
+                row = fitted[part][which]
+                lines.append(
+                    f"{which:>18} NLL {row['nll']:.4f}  ECE {row['ece']:.2f} %"
+                )
     return "\n".join(lines)
+
+
+def _advice(stored, fitted):
+    """Which temperature belongs into the model."""
+    if abs(stored - fitted) <= 1e-3:
+        return (
+            f"temperature {stored:.4f} is stored, and it is the one that fits the "
+            f"validation part ({fitted:.4f})"
+        )
+    return (
+        f"temperature {fitted:.4f} fits the validation part, but {stored:.4f} is "
+        f"stored: put temperature={fitted:.4f} into the preset in "
+        "keras_fer/zoo/presets.py, or into a .keras file with --store"
+    )
 
 
 def plot(result, folder):
@@ -491,43 +607,111 @@ def plot(result, folder):
     return paths
 
 
-def main():
-    """Command line."""
+def _check_targets(options, subject):
+    """Finds out before the work whether its results can be written."""
+    folders = []
+    if options.store:
+        folders.append(subject.file.parent)
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
+        folders.append(options.plots)
+    if options.out:
+        if options.out.is_dir():
+            raise IsADirectoryError(
+                f"Received: --out {str(options.out)!r}, a folder. Expected a file."
+            )
+        folders.append(options.out.parent)
+    for folder in folders:
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise OSError(
+                f"Cannot write there. Received: {str(folder)!r}, {error.strerror}. "
+                "Expected a folder that exists and can be written to."
+            ) from error
+
+
+def _parser():
     parser = argparse.ArgumentParser(
         "python -m zoo.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help="a name from `keras-fer list`")
-    parser.add_argument("--weights", default="default", help="a file, for a trial")
-    parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
-    parser.add_argument("--split", default="public_test")
-    parser.add_argument("--dataset", choices=sorted(data.DATASETS))
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name from `keras-fer list`, a .keras file, or a folder of zoo.train",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        default="default",
+        help="with a name: other weights for it, a .weights.h5 file",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        help="a folder of arrays, npz:FOLDER, tfds or tfds:FOLDER; see zoo/data.py",
+    )
+    parser.add_argument(
+        "--split", help="default: that of the recipe, or else public_test"
+    )
+    parser.add_argument(
+        "--dataset", help="default: what the preset or the run was trained for"
+    )
     parser.add_argument("--derived", choices=WAYS, help="make the pictures harder")
     parser.add_argument(
         "--temperature",
         action="store_true",
         help="fit one on the validation part of train and report it",
     )
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="first write that temperature into the .keras file",
+    )
     parser.add_argument("--plots", type=pathlib.Path, help="draw PNG pictures there")
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
-    options = parser.parse_args()
-    dataset = options.dataset or zoo.info(options.model).name.split(".")[1]
-    result = evaluate(
-        options.model,
-        options.weights,
-        options.data,
-        options.split,
-        dataset,
-        options.derived,
-        options.temperature,
-    )
-    print(table(result))
-    if options.plots:
-        print("", *plot(result, options.plots), sep="\n")
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return parser
+
+
+def main(arguments=None):
+    """Runs the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        try:
+            subject = find(options.model, options.weights, options.dataset)
+        except ValueError as error:
+            parser.error(_one_line(error))
+        if options.store and subject.file is None:
+            parser.error("--store writes into a .keras file: pass one as MODEL")
+        _check_targets(options, subject)
+        with _without_native_chatter():
+            import keras  # noqa: F401
+        if options.store:
+            store_temperature(options.model, options.data, options.dataset)
+        result = evaluate(
+            options.model,
+            options.weights,
+            options.data,
+            options.split,
+            options.dataset,
+            options.derived,
+            options.temperature or options.store,
+        )
+        print(table(result))
+        if options.plots:
+            print("", *plot(result, options.plots), sep="\n")
+        if options.out:
+            with replacing(options.out) as partial:
+                partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        print(f"zoo.evaluate: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

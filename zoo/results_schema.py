@@ -43,6 +43,12 @@ _SHA256 = Kind(
     "64 hexadecimal digits",
     lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value),
 )
+_COMMIT = Kind(
+    "a git commit",
+    lambda value: (
+        isinstance(value, str) and re.fullmatch("[0-9a-f]{40}(-dirty)?", value)
+    ),
+)
 _COUNT = Kind("a count", lambda value: type(value) is int and value >= 0)
 _NUMBER = Kind(  # JSON as Python reads it knows NaN.
     "a finite number of 0 or more",
@@ -62,8 +68,9 @@ _DICTIONARY = Kind("a dictionary", lambda value: isinstance(value, dict))
 
 _CALIBRATION = {
     "n": _COUNT,
-    "before": {"nll": _NUMBER, "ece": _PERCENT},
-    "after": {"nll": _NUMBER, "ece": _PERCENT},
+    **dict.fromkeys(
+        ("uncalibrated", "stored", "fitted"), {"nll": _NUMBER, "ece": _PERCENT}
+    ),
 }
 _SCORES = {
     "n": _COUNT,
@@ -96,6 +103,7 @@ _SCORES = {
 EVALUATION = {
     "kind": _one_of("evaluation"),
     "model": _TEXT,
+    "recipe": _or_none(_TEXT),
     "sha256": _or_none(_SHA256),
     "dataset": _TEXT,
     "split": _TEXT,
@@ -108,7 +116,8 @@ EVALUATION = {
     "batch_independence": _NUMBER,
     "by_kind?": {"<kind>": {"n": _COUNT, "accuracy": _PERCENT}},
     "temperature?": {
-        "value": _NUMBER,
+        "stored": _NUMBER,
+        "fitted": _NUMBER,
         "validation": _CALIBRATION,
         "all": _CALIBRATION,
     },
@@ -119,6 +128,7 @@ EVALUATION = {
         "versions": {"<package>": _TEXT},
         "machine": _TEXT,
         "processors": _COUNT,
+        "commit": _or_none(_COMMIT),
     },
 }
 

@@ -27,13 +27,12 @@ def scores():
         everything, fresh = result["all"], result["without_duplicates"]
         cells = [
             f"{everything[metric]:.1f} ({fresh[metric]:.1f})"
-            for metric in ("accuracy", "macro_f1", "uar")
+            for metric in ("accuracy", "macro_f1", "uar", "ece")
         ]
         counts = f"{everything['n']:,} ({fresh['n']:,})"
         rows.append([f"`{result['model']}`", *cells, counts])
-    return _markdown(
-        ["model", "accuracy %", "macro-F1 %", "mean recall %", "faces"], rows
-    )
+    header = ["model", "accuracy %", "macro-F1 %", "mean recall %", "ECE %", "faces"]
+    return _markdown(header, rows)
 
 
 def robustness():

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from keras_fer.zoo import hub, safety
 from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
 
 if TYPE_CHECKING:
@@ -39,18 +40,28 @@ def list(pattern: str = "*", pretrained: bool | None = None) -> builtins.list[st
     )
 
 
-def info(name: str) -> ModelInfo:
+def info(name: str, *, token: str | None = None) -> ModelInfo:
     """What there is to know about a model before it is loaded.
 
     Args:
-        name: `"architecture"` or `"architecture.tag"`, one of `list()`.
+        name: `"architecture"` or `"architecture.tag"`, one of `list()`; or
+            `"hf://user/repo"` or `"hf://user/repo@revision"`, of which only the facts
+            are downloaded.
+        token: For private and gated repositories of the Hugging Face Hub; `None` for
+            the one of `hf auth login`.
 
     Returns:
-        A `ModelInfo`.
+        A `ModelInfo`. Of a repository, `revision` is the commit, and the rest is what
+        its owner says.
 
     Raises:
         ValueError: The name is unknown; the nearest names are suggested.
+        OSError: The repository cannot be had; see `load`.
     """
+    if _is_address(name):
+        repo_id, revision = hub.parse(name)
+        release = hub.fetch(repo_id, revision, token, files=(hub.MANIFEST,))
+        return _info_of(release)
     preset = PRESETS.get(DEFAULTS.get(name, name))
     if preset is None:
         known = (*DEFAULTS, *PRESETS)
@@ -69,19 +80,27 @@ def load(
     *,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
+    revision: str | None = None,
+    token: str | None = None,
 ) -> ExpressionClassifier:
     """Loads a model by name, compiled and ready for `predict` and `fit`.
 
     Args:
-        name: `"architecture"` or `"architecture.tag"`, one of `list()`.
+        name: `"architecture"` or `"architecture.tag"`, one of `list()`; or a model
+            that `push` wrote to the Hugging Face Hub, `"hf://user/repo"` or
+            `"hf://user/repo@revision"`. No code of a repository is run.
         weights: `"default"` for the trained weights of that name; `None` for random
-            weights; or a `.weights.h5` file, or a folder that holds exactly one,
-            saved by `save_weights` from a model of this name.
+            weights; a `.weights.h5` file, or a folder that holds exactly one,
+            saved by `save_weights` from a model of this name; or `"hf://…"` as above,
+            for a model of this name.
         num_classes: Number of classes. Another than the weights have gives the
             trained model a new, untrained last layer.
         labels: Names of the classes. Other names than the weights have do the same.
             With a weights file of your own, names for as many classes as it holds
             name those.
+        revision: Branch, tag or commit on the Hub; `None` for what the name says.
+        token: For private and gated repositories; `None` for the one of
+            `hf auth login`.
 
     Returns:
         A `keras.Model` from `(B, H, W, 1 or 3)` pictures, 0–255, to probabilities
@@ -93,8 +112,12 @@ def load(
             published ones, or the classes make no sense.
         FileNotFoundError: The weights are missing. They are never replaced by random
             ones.
+        PermissionError: The repository asks for a token, or another one.
+        OSError: The Hub is too slow or out of order.
     """
-    preset = info(name)
+    release = _release(name, weights, revision, token)
+    preset = None if _is_address(name) else info(name)
+    known = tuple(release.manifest["labels"]) if release else preset.labels
     # Building imports Keras and its backend, which takes seconds.
     import keras
 
@@ -105,20 +128,30 @@ def load(
     wanted = None
     if num_classes is not None or labels is not None:
         wanted = resolve_labels(num_classes, labels)
-        if labels is None and num_classes == len(preset.labels):
-            wanted = preset.labels
+        if labels is None and num_classes == len(known):
+            wanted = known
 
-    build = getattr(models, preset.architecture)
-    arguments = {**preset.arguments, "trunk_weights": None}
-    if weights is None:
-        model = build(labels=wanted or preset.labels, **arguments)
+    def build(labels):
+        function = getattr(models, preset.architecture)
+        return function(labels=labels, **{**preset.arguments, "trunk_weights": None})
+
+    if preset is None:
+        model, held = hub.build(release), known
+    elif weights is None:
+        model = build(wanted or known)
     else:
-        if weights == "default":
-            path, held = _default_weights(preset), preset.labels
+        temperature = 1.0
+        if release:
+            path, held = release.weights, known
+            safety.check_weights(path)
+            temperature = release.manifest["temperature"]
+        elif weights == "default":
+            path, held = _default_weights(preset), known
+            temperature = preset.temperature
         else:
             path = _own_weights(weights)
             held = _own_labels(path, wanted, preset)
-        model = build(labels=held, **arguments)
+        model = build(held)
         try:
             model.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
@@ -127,6 +160,8 @@ def load(
                 f"Expected a {_SUFFIX} file saved from that model. Keras says: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+        model.get_layer("probabilities").temperature = temperature
+    if weights is not None:
         if wanted and wanted != held:
             model = model.replace_head(wanted)
         freeze_batch_norm(model.get_layer("trunk"))
@@ -141,6 +176,60 @@ def load(
 def bundled(preset: ModelInfo) -> pathlib.Path:
     """Where the package keeps the weights of a preset."""
     return pathlib.Path(__file__).with_name("weights") / f"{preset.name}{_SUFFIX}"
+
+
+def _is_address(name):
+    return isinstance(name, str) and name.startswith("hf://")
+
+
+def _release(name, weights, revision, token):
+    """What `load` needs from the Hugging Face Hub, or `None`."""
+    if _is_address(name):
+        if weights != "default":
+            raise ValueError(
+                f"An address stands for its weights. Received: name={name!r} and "
+                f"weights={weights!r}. For other weights pass the name of a preset."
+            )
+        address = name
+    else:
+        preset = info(name)
+        address = weights
+        if weights == "default" and preset.repo:
+            if revision is not None:
+                return hub.fetch(preset.repo, revision, token)
+            if not bundled(preset).is_file():
+                return hub.fetch(preset.repo, preset.revision, token, preset.sha256)
+        if not _is_address(address):
+            if revision is not None:
+                raise ValueError(
+                    f"Only what is on the Hub has revisions. Received: revision="
+                    f"{revision!r} with name={name!r} and weights={weights!r}. Pass "
+                    '"hf://user/repo" as one of them.'
+                )
+            return None
+    repo_id, named = hub.parse(address)
+    if revision is not None and named not in (None, revision):
+        raise ValueError(
+            f"Two revisions. Received: {address!r} and revision={revision!r}. Pass one."
+        )
+    return hub.fetch(repo_id, revision or named, token)
+
+
+def _info_of(release):
+    """What a repository says about its model."""
+    said = release.manifest
+    fields = "paper parameters macs input data selection split score licence".split()
+    return ModelInfo(
+        name=said.get("name"),
+        architecture=said.get("architecture"),
+        arguments={},
+        labels=tuple(said["labels"]),
+        temperature=said["temperature"],
+        sha256=said["files"][hub.WEIGHTS],
+        repo=release.repo_id,
+        revision=release.commit,
+        **{field: said.get(field) for field in fields},
+    )
 
 
 def _default_weights(preset):
@@ -164,11 +253,6 @@ def _default_weights(preset):
 
 def _own_weights(weights):
     """The file behind a user's path."""
-    if str(weights).startswith("hf://"):
-        raise ValueError(
-            f"This version does not load from the Hugging Face Hub. Received: weights="
-            f"{weights!r}. Download the {_SUFFIX} file and pass its path."
-        )
     path = pathlib.Path(weights)
     if path.is_dir():
         files = sorted(path.glob(f"*{_SUFFIX}"))

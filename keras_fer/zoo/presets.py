@@ -11,36 +11,41 @@ class ModelInfo:
 
     Attributes:
         name: `"architecture.tag"`.
-        architecture: Name of the function in `keras_fer.models`.
+        architecture: Name of the function in `keras_fer.models`; `None` where a
+            repository does not say.
         arguments: What it was called with, besides `labels` and `trunk_weights`.
         labels: Names of the outputs, in order.
         paper: The method's publication, and how this differs from it.
         parameters: Number of weights.
-        macs: Multiply-accumulate operations for one picture.
+        macs: Multiply-accumulate operations for one picture, or `None`.
         input: What goes in.
         data: What the weights were trained on.
         selection: What the weights were chosen on.
         split: What `score` was measured on.
         score: Metric to value, in percent, one crop, no test-time augmentation.
         licence: Licence of the weights, and what else binds them.
-        sha256: Hash of the weights file, or `None` where there are no weights.
+        temperature: What the logits are divided by, fitted on what `selection` names
+            (`python -m zoo.evaluate NAME --temperature`).
+        sha256: Hash of the weights file, bundled or on the Hub; `None` where there are
+            no weights.
         repo: Hugging Face Hub repository, or `None`.
         revision: Its pinned commit, or `None`.
     """
 
     name: str
-    architecture: str
+    architecture: str | None
     arguments: dict
     labels: tuple
     paper: str
     parameters: int
-    macs: int
+    macs: int | None
     input: str
     data: str
     selection: str
     split: str
     score: dict
     licence: str
+    temperature: float = 1.0
     sha256: str | None = None
     repo: str | None = None
     revision: str | None = None
@@ -74,6 +79,7 @@ PRESETS = {
             data="FER2013 train split with FER+ votes as soft labels",
             split="FER2013 public test, FER+ majority (n = 3,199)",
             score={"accuracy": 87.2, "macro_f1": 72.6},
+            temperature=0.7268,
             sha256="2177c680f831d38a27196ee2db73650a68bc3308e4a34ab13df183869a435497",
             **_PATT_LITE,
         ),
@@ -85,6 +91,7 @@ PRESETS = {
             data="FER2013 train split, FER2013 labels, from patt_lite.ferplus",
             split="FER2013 public test (n = 3,589)",
             score={"accuracy": 67.3, "macro_f1": 63.6},
+            temperature=0.9390,
             sha256="c301e39bf64361265c435e3477d5f82273702faa8ac1af88df2dcce13b1db370",
             **_PATT_LITE,
         ),

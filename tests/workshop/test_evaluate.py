@@ -1,13 +1,19 @@
+import hashlib
 import json
 import math
-import sys
+import re
+import shutil
+import subprocess
 
+import keras
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from keras_fer import models, zoo
+from keras_fer.labels import from_dataset
 from tfds_builders import derived
-from zoo import data, evaluate, results_schema, tables
+from zoo import data, environment, evaluate, results_schema, subject, tables
 
 LABELS = ("a", "b", "c", "d")
 PRESET = "patt_lite.fer2013"
@@ -237,11 +243,10 @@ def test_derived_pictures_depend_on_their_row_alone(folder, way):
     assert set(kinds) <= known.get(way, set(derived.CORRUPTIONS))
 
 
-def test_a_command_measures_prints_draws_and_writes(folder, monkeypatch, capsys):
-    command = f"evaluate {PRESET} --data {folder} --derived corrupted --temperature"
+def test_a_command_measures_prints_draws_and_writes(folder, capsys):
+    command = f"{PRESET} --data {folder} --derived corrupted --temperature"
     command += f" --plots {folder / 'plots'} --out {folder / 'result.json'}"
-    monkeypatch.setattr(sys, "argv", command.split())
-    evaluate.main()
+    assert evaluate.main(command.split()) == 0
     result = json.loads((folder / "result.json").read_text())
     results_schema.check(result)
     assert result["derived"] == "corrupted"
@@ -252,11 +257,15 @@ def test_a_command_measures_prints_draws_and_writes(folder, monkeypatch, capsys)
     _, held = data.carve(data.fer2013(folder, "train"))
     assert fitted["validation"]["n"] == len(held)
     validation = fitted["validation"]
-    assert validation["after"]["nll"] <= validation["before"]["nll"]
-    assert fitted["all"]["before"]["nll"] == pytest.approx(result["all"]["nll"])
-    assert fitted["all"]["before"]["ece"] == pytest.approx(result["all"]["ece"])
+    assert validation["fitted"]["nll"] <= validation["stored"]["nll"]
+    assert validation["fitted"]["nll"] <= validation["uncalibrated"]["nll"]
+    for metric in ("nll", "ece"):
+        expected = pytest.approx(result["all"][metric], abs=1e-5)
+        assert fitted["all"]["stored"][metric] == expected
+    assert fitted["stored"] == zoo.info(PRESET).temperature
+    # Their labels are arbitrary, so nothing is worth being sure of.
     printed = capsys.readouterr().out
-    assert f"temperature {fitted['value']:.4f}" in printed
+    assert f"put temperature={fitted['fitted']:.4f} into the preset" in printed
     for kind in ("confusion", "reliability"):
         path = folder / "plots" / f"{PRESET}.public_test.corrupted.{kind}.png"
         assert path.read_bytes().startswith(b"\x89PNG") and str(path) in printed
@@ -294,16 +303,175 @@ def test_an_empty_validation_part_is_named(folder):
         )
 
 
+@pytest.fixture
+def run(folder):
+    """A folder as of `zoo.train`, with a model that is right on three in four."""
+    preset = zoo.info(PRESET)
+    model = models.PAttLite(
+        labels=preset.labels, trunk_weights=None, **preset.arguments
+    )
+    model.set_weights(zoo.load(PRESET).get_weights())
+    (folder / "run").mkdir()
+    model.save(folder / "run" / "model.keras")
+    recipe = {"name": "patt_lite_fer2013", "dataset": "fer2013", "validation": None}
+    (folder / "run" / "run.json").write_text(json.dumps({"recipe": recipe}))
+    arrays = dict(np.load(folder / "train.npz"))
+    guesses = model.predict(arrays["images"][..., None], verbose=0).argmax(axis=1)
+    codes = {from_dataset("fer2013", code): code for code in range(7)}
+    for split in ("all_right", "train"):
+        labels = [codes[model.labels[guess]] for guess in guesses]
+        np.savez(folder / split, **{**arrays, "label": np.uint8(labels)})
+        guesses[::4] = (guesses[::4] + 1) % 7
+    return folder / "run"
+
+
+def test_a_run_is_calibrated_stored_and_measured(run, folder, capsys):
+    file, out = run / "model.keras", folder / "result.json"
+    before = keras.saving.load_model(file)
+    command = f"{run} --data {folder} --store --out {out}"
+    assert evaluate.main(command.split()) == 0
+    result = json.loads(out.read_text())
+    results_schema.check(result)
+    assert result["model"] == result["recipe"] == "patt_lite_fer2013"
+    assert result["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    # Fitted again on what is now stored: the same one comes out, not 1.
+    fitted = result["temperature"]
+    assert abs(fitted["fitted"] - fitted["stored"]) < 1e-3 < abs(fitted["stored"] - 1)
+    assert "is stored, and it is the one that fits" in capsys.readouterr().out
+    values = fitted["validation"]
+    assert values["stored"]["nll"] < values["uncalibrated"]["nll"]
+    after = keras.saving.load_model(file)
+    assert after.get_layer("probabilities").temperature == fitted["stored"]
+    assert after.labels == before.labels
+    for old, new in zip(before.get_weights(), after.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert sorted(path.name for path in run.iterdir()) == ["model.keras", "run.json"]
+    # The file by itself is the same model, whose recipe nobody knows.
+    (run / "run.json").unlink()
+    alone = subject.find(file, dataset="fer2013")
+    assert (alone.name, alone.recipe) == ("model", None)
+    assert alone.sha256 == result["sha256"]
+
+
+def test_no_temperature_is_stored_where_none_fits(run, folder, capsys):
+    (folder / "all_right.npz").replace(folder / "train.npz")
+    before = (run / "model.keras").read_bytes()
+    assert evaluate.main(f"{run} --data {folder} --store".split()) == 1
+    assert "No temperature fits" in capsys.readouterr().err
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_a_recipe_says_its_splits(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.keras").touch()
+    splits = {"train": "a+b", "validation": "c", "test": "d"}
+    recipe = {"dataset": "ck_plus", **splits}
+    (run / "run.json").write_text(json.dumps({"recipe": recipe}))
+    found = subject.find(run)
+    assert (found.name, found.recipe, found.dataset) == ("run", None, "ck_plus")
+    assert {part: getattr(found, part) for part in splits} == splits
+    assert subject.find(run, dataset="jaffe").dataset == "jaffe"
+
+
+def test_a_preset_says_its_recipe_and_data():
+    found = subject.find("patt_lite")
+    assert found.name == "patt_lite.ferplus" and found.dataset == "ferplus"
+    assert found.recipe == "patt_lite_ferplus"
+    assert found.sha256 == zoo.info("patt_lite").sha256
+    # Other weights of that name may come from anywhere.
+    other = subject.find("patt_lite", __file__)
+    assert other.recipe is None
+    with open(__file__, "rb") as file:
+        assert other.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("patt_lit", "Did you mean patt_lite.* Or pass a .keras file"),
+        ("some.weights.h5", "Weights alone are no model"),
+        ("{folder}/own.keras --weights x", "which has weights of its own"),
+        ("{folder}/own.keras", "not known. Received: no run.json.*Pass --dataset"),
+        ("{folder}/damaged/model.keras", "Not a run of `zoo.train`"),
+        ("patt_lite --store", "pass one as MODEL"),
+        ("patt_lite --derived blurred", "invalid choice: 'blurred'"),
+    ],
+)
+def test_wrong_usage_exits_with_2(tmp_path, capsys, arguments, message):
+    (tmp_path / "damaged").mkdir()
+    for name in ("own.keras", "damaged/model.keras", "damaged/run.json"):
+        (tmp_path / name).write_text("{}")
+    command = f"{arguments.format(folder=tmp_path)} --data {tmp_path}"
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(command.split())
+    error = capsys.readouterr().err
+    assert error.startswith("usage: python -m zoo.evaluate")
+    (line,) = [line for line in error.splitlines() if "error:" in line]
+    assert re.search(message, line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{folder}/none.keras", "No model there. Received: .*none.keras"),
+        ("{folder}", "No model there. Expected|Expected .*model.keras"),
+        ("patt_lite --out {folder}/none/x.json", "Cannot write there.*No such file"),
+        ("patt_lite --out {folder}", "a folder. Expected a file"),
+        ("patt_lite --plots {folder}/own.keras", "File exists"),
+        ("{folder}/own.keras --dataset fer2013", "No model can be read"),
+        ("{folder}/other.keras --dataset fer2013", "holds another kind of model"),
+        (f"{PRESET}", "No public_test data"),
+        (f"{PRESET} --split damaged", "damaged"),
+        (f"{PRESET} --dataset nothing", "Received: dataset='nothing'"),
+    ],
+)
+def test_errors_are_one_line_and_exit_with_1(tmp_path, capsys, arguments, message):
+    (tmp_path / "own.keras").write_text("no archive")
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 no archive")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(
+        tmp_path / "other.keras"
+    )
+    command = f"{arguments.format(folder=tmp_path)} --data {tmp_path}"
+    before = sorted(tmp_path.iterdir())
+    assert evaluate.main(command.split()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("zoo.evaluate: ") and re.search(message, line)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_commit_is_that_of_a_working_copy_or_none(tmp_path, monkeypatch):
+    assert environment.commit(tmp_path) is None
+    # Neither that of a folder above, nor of a repository without a commit.
+    assert environment.commit(environment.ROOT / "zoo") is None
+    (tmp_path / ".git").mkdir()
+    assert environment.commit(tmp_path) is None
+    if (environment.ROOT / ".git").exists() and shutil.which("git"):
+        head = subprocess.check_output(
+            ["git", "rev-parse", "HEAD"], cwd=environment.ROOT, text=True
+        ).strip()
+        assert environment.commit(environment.ROOT) in (head, f"{head}-dirty")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment.commit(environment.ROOT) is None  # There is no git.
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["patt_lite.fer2013", "patt_lite.ferplus"])
 def test_the_published_numbers_come_out_again(real_data, name):
     published = json.loads((tables.RESULTS / f"{name}.public_test.json").read_text())
-    result = evaluate.evaluate(
-        name, "default", real_data, "public_test", name.split(".")[1]
-    )
+    result = evaluate.evaluate(name, "default", real_data)
     assert result["data_sha256"] == published["data_sha256"]
     for part in ("all", "without_duplicates"):
         assert result[part]["confusion"] == published[part]["confusion"]
         for metric in ("accuracy", "macro_f1", "uar", "nll", "brier", "ece"):
             expected = pytest.approx(published[part][metric], abs=1e-5)
             assert result[part][metric] == expected, (part, metric)
+    # README's row, to the last printed digit.
+    cells = [
+        f"{result['all'][metric]:.1f} ({result['without_duplicates'][metric]:.1f})"
+        for metric in ("accuracy", "macro_f1", "uar", "ece")
+    ]
+    readme = (tables.ROOT / "README.md").read_text()
+    (scores,) = re.findall("<!-- scores -->\n(.*?)<!-- /scores -->", readme, re.DOTALL)
+    (row,) = [line for line in scores.splitlines() if f"`{name}`" in line]
+    assert row.split(" | ")[1:-1] == cells

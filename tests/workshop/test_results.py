@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from keras_fer import zoo
 from zoo import results_schema, tables
 
 FILES = sorted(tables.RESULTS.glob("*.public_test.json"))
@@ -16,6 +17,20 @@ def result():
 def test_both_presets_have_a_result():
     names = [json.loads(file.read_text())["model"] for file in FILES]
     assert names == ["patt_lite.fer2013", "patt_lite.ferplus"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_is_published_is_calibrated_and_has_a_recipe(file):
+    """The temperature of a preset is the one that its validation part gave."""
+    result = json.loads(file.read_text())
+    fitted = result["temperature"]
+    assert fitted["stored"] == zoo.info(result["model"]).temperature
+    assert fitted["fitted"] == pytest.approx(fitted["stored"], abs=1e-3)
+    for part in ("validation", "all"):
+        # The ECE is no such promise: it is not what was fitted.
+        assert fitted[part]["stored"]["nll"] < fitted[part]["uncalibrated"]["nll"]
+    recipes = tables.ROOT / "zoo" / "recipes"
+    assert (recipes / f"{result['recipe']}.py").is_file()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +61,9 @@ def test_every_evaluation_fulfils_the_schema(file):
         (["all", "confusion"], [[3589]], "7 rows of 7"),
         (["all", "per_class", "fear", "support"], 1, "supports of all.per_class"),
         (["environment"], "a laptop", "environment='a laptop'.*a dictionary"),
-        (["temperature"], {"value": 1.0}, "keys of temperature"),
+        (["environment", "commit"], "main", "commit='main'.*a git commit"),
+        (["recipe"], "", "recipe=''.*None or a text"),
+        (["temperature"], {"stored": 1.0}, "keys of temperature"),
     ],
 )
 def test_a_wrong_value_is_named(result, place, value, message):

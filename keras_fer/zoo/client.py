@@ -1,0 +1,218 @@
+"""The Hub's client, with bounded time and size, and errors that say what to do."""
+
+import contextlib
+import errno
+import os
+import re
+import threading
+import time
+
+from keras_fer.zoo.release import NEEDED
+
+# No response may be larger.
+LARGEST = 2 * 2**30
+
+# A response slower than this on average, after `_patience` seconds, is given up.
+_SLOWEST = 10_000
+
+
+def check_id(repo_id):
+    """Raises a `ValueError` unless it is `"user/repo"`."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+        if str(repo_id).count("/") != 1:
+            raise HFValidationError("It needs an owner and a name.")
+    except HFValidationError as error:
+        raise ValueError(
+            f"Malformed repository id. Received: repo_id={repo_id!r}. Expected "
+            f'"user/repo". {error}'
+        ) from error
+
+
+def open_api(token):
+    """The client, which tells the Hub who asks."""
+    from huggingface_hub import HfApi
+
+    from keras_fer import __version__
+
+    return HfApi(token=token, library_name="keras_fer", library_version=__version__)
+
+
+def retry_after(response):
+    """Seconds that a response asks to wait, or 0."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    value = response.headers.get("Retry-After", "")
+    limit = parse_ratelimit_headers(response.headers)
+    return int(value) if value.isdigit() else limit.reset_in_seconds if limit else 0
+
+
+@contextlib.contextmanager
+def bounded():
+    """Has every request end in a bounded time and size.
+
+    The client waits for each piece of a response, not for the whole, and as long as a
+    server tells it to. It lets its users add hooks to its session.
+    """
+    import httpx2
+    from huggingface_hub.utils import get_session
+
+    patience = float(os.environ.get("KERAS_FER_HUB_PATIENCE", 60))
+    advice = f"Try again later, or set KERAS_FER_HUB_PATIENCE above {patience:g} s."
+    thread = threading.get_ident()
+
+    class Paced(httpx2.SyncByteStream):
+        def __init__(self, stream):
+            self.stream = stream
+            self.close = stream.close
+
+        def __iter__(self):
+            start, received = time.monotonic(), 0
+            for piece in self.stream:
+                received += len(piece)
+                seconds = time.monotonic() - start
+                if seconds > patience and received < seconds * _SLOWEST:
+                    raise TimeoutError(
+                        f"The Hub is too slow. Received: {received:,} bytes in "
+                        f"{seconds:.0f} s. Expected at least {_SLOWEST:,} a second. "
+                        f"{advice}"
+                    )
+                if received > LARGEST:
+                    raise ValueError(f"A response has more than {LARGEST:,} bytes.")
+                yield piece
+
+    def limit(request):
+        timeouts = request.extensions.setdefault("timeout", {})
+        for kind in ("connect", "read", "write", "pool"):
+            timeouts[kind] = timeouts.get(kind) or patience
+
+    def check(response):
+        if threading.get_ident() != thread:
+            return
+        headers = response.headers
+        if response.status_code == 429 and retry_after(response) > patience:
+            raise OSError(
+                f"The Hub is rate limited. Received: wait {retry_after(response)} s. "
+                f"{advice}"
+            )
+        for name in ("ETag", "X-Linked-ETag"):  # the client's name for the file
+            if re.search(r"[/\\]", headers.get(name, "").removeprefix("W/")):
+                raise ValueError(f"Malformed header. Received: {name} {headers[name]}.")
+        for name in ("Content-Length", "X-Linked-Size"):
+            if int(headers.get(name, 0)) > LARGEST:
+                raise ValueError(
+                    f"A response is too large. Received: {headers[name]} bytes from "
+                    f"{response.url}. Expected at most {LARGEST:,}."
+                )
+        response.stream = Paced(response.stream)
+
+    hooks = get_session().event_hooks
+    hooks["request"].append(limit)
+    hooks["response"].append(check)
+    try:
+        yield
+    finally:
+        hooks["request"].remove(limit)
+        hooks["response"].remove(check)
+
+
+@contextlib.contextmanager
+def explained(repo_id, revision, token, pushing=False):
+    """Turns the client's errors into ones that say what to do."""
+    import httpx2
+    from huggingface_hub import constants, errors, get_token
+
+    what = f"{repo_id!r}, revision {revision or 'main'!r}, at {constants.ENDPOINT}"
+    sent = "a token" if token or get_token() else "no token"
+    page = f"{constants.ENDPOINT}/{repo_id}"
+    again = "Try again later."
+    if not pushing:
+        again += " What was loaded before loads with HF_HUB_OFFLINE=1."
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise PermissionError(
+            f"The repository is gated. Received: {what}, with {sent}. Ask for access "
+            f"at {page}, then run `hf auth login` or pass `token`."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ValueError(
+            f"Unknown revision. Received: {what}. Expected a branch, tag or full "
+            f"commit; see {page}/commits/main."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FileNotFoundError(
+            f"No such repository, or a private one. Received: {what}, with {sent}. "
+            "Check the spelling; for a private one run `hf auth login` or pass "
+            "`token`."
+        ) from error
+    except errors.LocalTokenNotFoundError as error:
+        raise PermissionError("No token. Run `hf auth login`, or pass one.") from error
+    except (
+        errors.LocalEntryNotFoundError,
+        errors.RevisionResolutionError,
+        errors.OfflineModeIsEnabled,
+        errors.HfHubHTTPError,
+        httpx2.HTTPError,
+        RuntimeError,  # of an upload
+    ) as error:
+        cause = error
+        while cause.__cause__ is not None and not hasattr(cause, "response"):
+            cause = cause.__cause__
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        if status == 401:
+            raise PermissionError(
+                f"The Hub does not know you. Received: {what}, with {sent}. Run `hf "
+                "auth login` or pass a valid `token`."
+            ) from error
+        if status == 403:
+            raise PermissionError(
+                f"The token may not do that. Received: {what}, with {sent}: {reason} "
+                f"Make one with the right to write at {constants.ENDPOINT}"
+                "/settings/tokens, and check that you may write there."
+            ) from error
+        if status == 412:
+            raise OSError(
+                f"Somebody else has pushed meanwhile. Received: {what}. Push again."
+            ) from error
+        if status == 429:
+            raise OSError(
+                f"The Hub is rate limited. Received: {what}, with {sent}: {reason} "
+                f"{again}"
+            ) from error
+        if status:
+            raise OSError(
+                f"The Hub is out of order. Received: HTTP status {status} for {what}: "
+                f"{reason} {again}"
+            ) from error
+        offline = isinstance(cause, errors.OfflineModeIsEnabled)
+        why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({reason})"
+        if pushing:
+            raise ConnectionError(
+                f"The Hub is out of reach. Received: {what}: {why}. Push again with a "
+                "connection; what is there is whole."
+            ) from error
+        command = f"hf download {repo_id}"
+        raise FileNotFoundError(
+            f"The Hub is out of reach, and the cache has not all of "
+            f"{', '.join(NEEDED)}. Received: {what}, cache "
+            f"{constants.HF_HUB_CACHE!r}: {why}. Run "
+            f"`{command + (f' --revision {revision}' if revision else '')}` with a "
+            "connection."
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC,
+                f"The disk is full. Received: {what}. Make room in "
+                f"{constants.HF_HUB_CACHE!r}, or set HF_HUB_CACHE to another folder",
+            ) from error
+        if str(error).startswith("Consistency check failed"):
+            raise OSError(
+                f"A file arrived with another size. Received: {what}: "
+                f"{str(error).splitlines()[0]} {again}"
+            ) from error
+        raise

@@ -1,0 +1,824 @@
+"""The real client against a Hub on the loopback interface; nothing of it is mocked."""
+
+import concurrent.futures
+import contextlib
+import errno
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_fer
+from keras_fer import layers, models, zoo
+from keras_fer.zoo import client, loading, release, safety
+from keras_fer.zoo import hub as hub_module
+from tests.hub_server import HubServer
+
+WEIGHTS = release.WEIGHTS
+CARD = "---\nlibrary_name: keras\n---\n\n# Test\n"
+
+
+class Worker:
+    """A process that has imported the client; see `hub_worker.py`."""
+
+    def __init__(self, environment):
+        self.process = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("hub_worker.py")],
+            cwd=pathlib.Path(__file__).parents[2],
+            env={"PYTHONPATH": ".", **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def start(self, what, *arguments, **options):
+        print(
+            json.dumps([what, arguments, options]), file=self.process.stdin, flush=True
+        )
+
+    def answer(self):
+        return json.loads(self.process.stdout.readline())
+
+    def __call__(self, what, *arguments, **options):
+        """The result; fails the test where there is none."""
+        self.start(what, *arguments, **options)
+        answer = self.answer()
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def fails(self, what, *arguments, **options):
+        """The error's message, once its kind is checked, and the seconds it took."""
+        kind = options.pop("kind", "ValueError")
+        self.start(what, *arguments, **options)
+        answer = self.answer()
+        assert kind in answer.get("kinds", ()), answer
+        return answer["error"], answer["seconds"]
+
+    def close(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with HubServer() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(server):
+    """The server, without faults or past requests."""
+    server.clear_faults()
+    server.clear_requests()
+    return server
+
+
+@contextlib.contextmanager
+def working(server, home, **variables):
+    """A worker with a home of its own."""
+    environment = server.environment(home) | {
+        "KERAS_FER_HUB_PATIENCE": "3",
+        "KERAS_BACKEND": keras.backend.backend(),
+        **variables,
+    }
+    worker = Worker(environment)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+@pytest.fixture(scope="module")
+def shared_worker(server, tmp_path_factory):
+    with working(server, tmp_path_factory.mktemp("home")) as worker:
+        yield worker
+
+
+@pytest.fixture
+def worker(shared_worker):
+    """A worker with an empty cache."""
+    shared_worker("forget")
+    return shared_worker
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return zoo.load("patt_lite")
+
+
+@pytest.fixture(scope="module")
+def files(trained, tmp_path_factory):
+    """The files of a repository."""
+    folder = tmp_path_factory.mktemp("release")
+    release.write(trained, folder, {"architecture": "PAttLite"}, CARD)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def sha256(files):
+    return hashlib.sha256(files[WEIGHTS]).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def repo(server, files):
+    server.add_repo("user/repo", files)
+    return "user/repo"
+
+
+@pytest.fixture(scope="module")
+def images(pictures, tmp_path_factory):
+    """Path of a file with pictures."""
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npy"
+    np.save(path, pictures)
+    return str(path)
+
+
+def sent(hub, path=WEIGHTS):
+    """Bytes of a file that the server has sent."""
+    return sum(size for *_, name, _, size in hub.requests if name.endswith(path))
+
+
+def altered(files, change):
+    """A repository whose configuration, labels and hashes went through `change`."""
+    config = json.loads(files["config.json"])
+    changed = change(config)
+    files = files | {"config.json": json.dumps(changed or config).encode()}
+    return sealed(files)
+
+
+def sealed(files):
+    """The same with a `keras_fer.json` that tells their hashes."""
+    manifest = json.loads(files["keras_fer.json"])
+    for name in manifest["files"]:
+        manifest["files"][name] = hashlib.sha256(files[name]).hexdigest()
+    return files | {"keras_fer.json": json.dumps(manifest).encode()}
+
+
+class TestWrite:
+    def test_is_the_same_each_time(self, trained, files, tmp_path):
+        # Another process would number layers otherwise; so does a second model.
+        release.write(
+            zoo.load("patt_lite"), tmp_path, {"architecture": "PAttLite"}, CARD
+        )
+        again = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert again == files
+
+    def test_has_the_weights_of_the_package(self, sha256):
+        """So one hash in a preset pins both."""
+        assert sha256 == zoo.info("patt_lite").sha256
+
+    def test_says_what_it_holds(self, trained, files):
+        manifest = json.loads(files["keras_fer.json"])
+        assert set(files) == set(release.FILES)
+        assert manifest["labels"] == list(trained.labels)
+        assert manifest["temperature"] == zoo.info("patt_lite").temperature
+        assert manifest["parameters"] == trained.count_params()
+        assert manifest["keras_fer"] == keras_fer.__version__
+        assert "96x96" in manifest["input"]
+        for name, digest in manifest["files"].items():
+            assert hashlib.sha256(files[name]).hexdigest() == digest
+        assert set(manifest["files"]) == set(files) - {"keras_fer.json"}
+
+    def test_leaves_training_out(self, files, tmp_path):
+        assert not json.loads(files["config.json"]).get("compile_config")
+        (tmp_path / "weights.h5").write_bytes(files[WEIGHTS])
+        with h5py.File(tmp_path / "weights.h5") as file:
+            assert set(file) == {"layers", "vars"}
+
+    @pytest.mark.parametrize(
+        "build",
+        [
+            pytest.param(
+                lambda: models.ScanCCI(
+                    7, trunk="mobilenet_v1", shared=True, trunk_weights=None
+                ),
+                marks=pytest.mark.slow,
+                id="ScanCCI",
+            ),
+            pytest.param(
+                lambda: models.AttentionNetwork(
+                    3, input_size=48, trunk="mobilenet_v1", trunk_weights=None
+                ),
+                id="AttentionNetwork",
+            ),
+        ],
+    )
+    def test_keeps_values_that_half_precision_does_not_hold(
+        self, build, tmp_path, pictures
+    ):
+        model = build()
+        manifest = release.write(model, tmp_path, {}, CARD)
+        built = hub_module.build(hub_module.Release("a/b", "c", tmp_path, manifest))
+        np.testing.assert_array_equal(
+            built.predict(pictures[:4], verbose=0),
+            model.predict(pictures[:4], verbose=0),
+        )
+        by_keras = keras.saving.load_model(tmp_path)
+        np.testing.assert_array_equal(
+            by_keras.predict(pictures[:4], verbose=0),
+            model.predict(pictures[:4], verbose=0),
+        )
+
+    def test_refuses_other_models(self, tmp_path):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        with pytest.raises(ValueError, match="Received: Sequential. Expected an `Exp"):
+            release.write(model, tmp_path, {}, CARD)
+
+
+class TestRoundTrip:
+    @pytest.fixture(scope="class")
+    def pushed(self, server, images, tmp_path_factory):
+        """A model pushed after a training step, by a process that is gone."""
+        home = tmp_path_factory.mktemp("pushing")
+        with working(server, home) as worker:
+            refusals = [
+                worker.fails("push", images, "user/pushed", kind="PermissionError"),
+                worker.fails(
+                    "push",
+                    images,
+                    "user/pushed",
+                    token=server.READ_TOKEN,
+                    kind="PermissionError",
+                ),
+            ]
+            assert "user/pushed" not in server.repos
+            write = {"token": server.WRITE_TOKEN, "steps": 1}
+            twice = [worker("push", images, "user/pushed", **write) for _ in range(2)]
+            return twice[0] | {
+                "urls": [each["url"] for each in twice],
+                "refusals": [message for message, _ in refusals],
+            }
+
+    def test_needs_the_right_to_write(self, pushed):
+        without, reading = pushed["refusals"]
+        assert "No token. Received:" in without and "hf auth login" in without
+        assert "The token may not do that. Received:" in reading
+        assert "the right to write" in reading and "hf_read" not in reading
+
+    def test_is_one_commit_with_a_tag(self, server, pushed):
+        repo = server.repos["user/pushed"]
+        assert [commit.title for commit in repo.commits[1:]] == ["v0.1.0"]
+        assert repo.tags == {"v0.1.0": repo.head}
+        url = f"{server.endpoint}/user/pushed/commit/{repo.head}"
+        assert pushed["urls"] == [url, url]
+        assert set(repo.commits[-1].files) == {*release.FILES, ".gitattributes"}
+
+    @pytest.mark.parametrize("name", ["hf://user/pushed", "hf://user/pushed@v0.1.0"])
+    def test_comes_back_in_a_new_process(self, pushed, worker, images, name):
+        loaded = worker("load", images, name)
+        assert loaded["labels"] == ["a", "b", "c"]
+        np.testing.assert_array_equal(loaded["predictions"], pushed["predictions"])
+
+    def test_comes_back_through_keras(self, pushed, worker, images):
+        loaded = worker("load_with_keras", images, "hf://user/pushed")
+        np.testing.assert_array_equal(loaded["predictions"], pushed["predictions"])
+
+    @pytest.mark.slow
+    def test_comes_back_on_the_other_backend(self, server, pushed, images, tmp_path):
+        backend = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
+        with working(server, tmp_path / "home", KERAS_BACKEND=backend) as other:
+            loaded = [
+                other("load", images, "hf://user/pushed"),
+                other("load_with_keras", images, "hf://user/pushed"),
+            ]
+            assert backend in other("modules")
+        for each in loaded:
+            np.testing.assert_allclose(
+                each["predictions"], pushed["predictions"], atol=1e-5
+            )
+
+    @pytest.mark.slow
+    def test_starts_on_the_other_backend_too(self, server, worker, images, tmp_path):
+        backend = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
+        variables = {"KERAS_BACKEND": backend, "HF_TOKEN": server.WRITE_TOKEN}
+        with working(server, tmp_path / "home", **variables) as other:
+            pushed = other("push", images, "user/other", steps=1)
+            other("forget")
+        with working(server, tmp_path / "home", KERAS_BACKEND=backend) as other:
+            same = other("load", images, "hf://user/other")
+        np.testing.assert_array_equal(same["predictions"], pushed["predictions"])
+        loaded = worker("load", images, "hf://user/other")
+        np.testing.assert_allclose(
+            loaded["predictions"], pushed["predictions"], atol=1e-5
+        )
+
+
+class TestPush:
+    @pytest.fixture(autouse=True)
+    def token(self, hub):
+        self.hub = hub
+        self.token = hub.WRITE_TOKEN
+
+    def push(self, worker, images, name, **options):
+        return worker("push", images, name, token=self.token, **options)["url"]
+
+    def test_interruptions_leave_nothing_half_done(self, worker, images):
+        name = "user/interrupted"
+        # The client tries again for half a minute where storage answers with a 500.
+        for path, status in (("/lfs/*", 400), ("*/commit/main", 500), ("*/tag/*", 500)):
+            self.hub.fault("error", path=path, status=status)
+            error, _ = worker.fails(
+                "push", images, name, token=self.token, kind="OSError"
+            )
+            assert f"Received: HTTP status {status}" in error
+            repo = self.hub.repos[name]
+            # Nothing of it, or all of it.
+            assert set(repo.commits[-1].files) in (
+                {".gitattributes"},
+                {*release.FILES, ".gitattributes"},
+            )
+            assert not repo.tags
+            self.hub.clear_faults()
+        self.push(worker, images, name)
+        assert len(repo.commits) == 2 and repo.tags == {"v0.1.0": repo.head}
+
+    def test_a_lost_connection_is_told(self, worker, images):
+        self.hub.fault("drop", path="/api/repos/create", method="POST", after=None)
+        error, _ = worker.fails(
+            "push", images, "user/lost", token=self.token, kind="ConnectionError"
+        )
+        assert "The Hub is out of reach. Received: 'user/lost'" in error
+        assert "user/lost" not in self.hub.repos
+
+    def test_tags_stay_where_they_are(self, worker, images):
+        name = "user/tagged"
+        first = self.push(worker, images, name)
+        error, _ = worker.fails("push", images, name, token=self.token, bias=1.0)
+        assert "The tag is taken. Received: tag='v0.1.0'" in error
+        repo = self.hub.repos[name]
+        assert len(repo.commits) == 2
+        second = self.push(worker, images, name, bias=1.0, tag="v2")
+        assert second != first and set(repo.tags) == {"v0.1.0", "v2"}
+        assert repo.tags["v2"] == repo.head != repo.tags["v0.1.0"]
+        # The first content again, under its own tag.
+        assert self.push(worker, images, name) != first
+        assert len(repo.commits) == 4
+
+    def test_what_would_be_refused_goes_with_the_same_commit(
+        self, hub, worker, images, files
+    ):
+        stale = {"old.pkl": b"x", "assets/a.bin": b"x"}
+        kept = {"LICENSE": b"x", "pictures/face.png": b"x", ".gitattributes": b"x"}
+        hub.add_repo("user/stale", files | stale | kept)
+        worker.fails("fetch", "user/stale")
+        self.push(worker, images, "user/stale")
+        repo = hub.repos["user/stale"]
+        assert len(repo.commits) == 2
+        assert set(repo.commits[-1].files) == {*release.FILES, *kept}
+        worker("fetch", "user/stale")
+
+    def test_what_does_not_come_back_is_an_error(self, hub, worker, images):
+        hub.fault("flip", path=WEIGHTS)
+        error, _ = worker.fails("push", images, "user/flipped", token=self.token)
+        assert "is damaged" in error
+        assert not hub.repos["user/flipped"].tags
+
+    def test_private_repositories_and_own_cards(self, hub, worker, images):
+        card = "---\nlibrary_name: keras\n---\n\n# Mine\n"
+        self.push(worker, images, "user/mine", private=True, card=card)
+        repo = hub.repos["user/mine"]
+        assert repo.private
+        assert hub.blobs[repo.commits[-1].files["README.md"].etag] == card.encode()
+        bad = "---\n: [\n---\n"
+        worker.fails("push", images, "user/bad", card=bad, token=self.token)
+        assert len(hub.repos["user/bad"].commits) == 1
+
+
+class TestLoad:
+    def test_by_address(self, hub, repo, worker, images, trained, pictures):
+        loaded = worker("load", images, f"hf://{repo}")
+        np.testing.assert_allclose(
+            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+        )
+        assert sent(hub, "README.md") == 0  # the card is not needed
+
+    def test_as_weights_of_a_preset(self, hub, repo, worker, images, trained, pictures):
+        loaded = worker("load", images, "patt_lite", f"hf://{repo}", revision="main")
+        np.testing.assert_allclose(
+            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+        )
+
+    def test_with_a_new_head(self, hub, repo, worker, images):
+        assert worker("load", images, f"hf://{repo}", num_classes=8)["labels"] == list(
+            keras_fer.LABELS
+        )
+        loaded = worker("load", images, f"hf://{repo}", labels=["x", "y"])
+        assert loaded["labels"] == ["x", "y"]
+
+    def test_info_tells_the_commit(self, hub, repo, worker, sha256):
+        said = worker("info", f"hf://{repo}")
+        assert said["revision"] == hub.repos[repo].head
+        assert said["repo"] == repo and said["sha256"] == sha256
+        assert said["labels"] == list(keras_fer.LABELS)
+        assert said["architecture"] == "PAttLite"
+        assert sent(hub, WEIGHTS) == 0
+
+    def test_a_commit_in_the_cache_needs_no_request(self, hub, repo, worker, sha256):
+        commit = hub.repos[repo].head
+        worker("fetch", repo, commit)
+        hub.clear_requests()
+        assert worker("fetch", repo, commit)["sha256"] == sha256
+        assert hub.requests == []
+
+    def test_another_hash_than_the_pinned_one_is_refused(self, hub, repo, worker):
+        for _ in range(2):  # downloaded and from the cache
+            error, _ = worker.fails("fetch", repo, None, None, "0" * 64)
+            assert "are not the expected ones. Received: sha256" in error
+        worker("fetch", repo)
+
+    def test_a_preset_comes_from_its_repository(
+        self, hub, repo, worker, images, trained, pictures
+    ):
+        loaded = worker("load_unbundled", images, repo, hub.repos[repo].head)
+        np.testing.assert_allclose(
+            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+        )
+
+
+# Fault, and whether loading may fail under it.
+FAULTS = {
+    "drop at once": (("drop", {"after": None, "times": 1}), True),
+    "drop": (("drop", {"path": WEIGHTS, "after": 10_000, "times": 2}), False),
+    "drop in JSON": (("drop", {"path": "config.json", "after": 9, "times": 1}), False),
+    "500 twice": (("error", {"times": 2}), False),
+    "500 twice, weights": (("error", {"path": WEIGHTS, "times": 2}), True),
+    "503, weights": (
+        ("error", {"path": WEIGHTS, "status": 503, "method": "GET", "times": 1}),
+        True,
+    ),
+    "429": (("limit", {"times": 2}), False),
+    "429, weights": (("limit", {"path": WEIGHTS, "times": 2}), False),
+    "429 for an hour": (("limit", {"retry_after": 3600}), True),
+    "429 for an hour, weights": (
+        ("limit", {"path": WEIGHTS, "retry_after": 3600}),
+        True,
+    ),
+    "wrong ETag": (("etag", {}), True),
+    "wrong ETag, weights": (("etag", {"path": WEIGHTS, "value": "1" * 64}), False),
+    "ETag that is a path": (("etag", {"value": "../../../../outside"}), True),
+    "one flip": (("flip", {"path": WEIGHTS, "times": 1}), False),
+    "flips": (("flip", {"path": WEIGHTS}), True),
+    "flips in JSON": (("flip", {"path": "config.json"}), True),
+    "flips in facts": (("flip", {"path": "keras_fer.json"}), True),
+    "drip": (("drip", {"path": WEIGHTS, "rate": 1000}), True),
+    "drip of lists": (("drip", {"path": "/api/models/*", "rate": 10}), True),
+    "redirect": (("redirect", {}), False),
+    "redirect to a CDN": (("redirect", {"to": "cdn"}), False),
+}
+SLOW_FAULTS = {
+    "always drop": (("drop", {"path": WEIGHTS, "after": 10_000}), True),
+    "always hang up": (("drop", {"after": None}), True),
+    "always 500": (("error", {}), True),
+    "always 500, weights": (("error", {"path": WEIGHTS}), True),
+    "always 429": (("limit", {}), True),
+}
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *FAULTS,
+            *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW_FAULTS),
+        ],
+    )
+    def test_right_or_clear_and_the_next_time_right(
+        self, hub, repo, worker, sha256, tmp_path, name
+    ):
+        (kind, options), may_fail = (FAULTS | SLOW_FAULTS)[name]
+        hub.fault(kind, **options)
+        worker.start("fetch", repo)
+        answer = worker.answer()
+        print(name, "|", answer)
+        assert answer["seconds"] < (60 if name in SLOW_FAULTS else 20)
+        if "error" in answer:
+            assert may_fail, answer
+            assert {"OSError", "ValueError"} & set(answer["kinds"])
+            assert "Received:" in answer["error"]
+        else:
+            assert answer["result"]["sha256"] == sha256
+        hub.clear_faults()
+        assert worker("fetch", repo)["sha256"] == sha256
+        assert not any("outside" in str(p) for p in tmp_path.parent.rglob("*outside*"))
+
+    @pytest.mark.parametrize("name", ["flips", "flips in JSON", "flips in facts"])
+    def test_flipped_bytes_are_named(self, hub, repo, worker, name):
+        (kind, options), _ = FAULTS[name]
+        hub.fault(kind, **options)
+        error, _ = worker.fails("fetch", repo)
+        assert f"{options['path']} of {repo}" in error and "is damaged" in error
+
+    def test_a_cache_that_rots_heals(self, hub, repo, worker, sha256):
+        folder = pathlib.Path(worker("fetch", repo)["folder"])
+        for name in ("model.weights.h5", "config.json", "keras_fer.json"):
+            path = (folder / name).resolve()
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+            assert worker("fetch", repo)["sha256"] == sha256
+
+    def test_large_files_are_resumed(self, hub, files, worker):
+        large = np.random.default_rng(0).bytes(25_000_000)
+        hub.add_repo("user/large", sealed(files | {WEIGHTS: large}))
+        hub.fault("drop", path=WEIGHTS, after=15_000_000, times=1)
+        found = worker("fetch", "user/large")
+        assert found["sha256"] == hashlib.sha256(large).hexdigest()
+        assert 206 in [status for *_, status, _ in hub.requests]
+        assert sent(hub) < 31_000_000
+
+    def test_a_killed_process_leaves_no_lock(self, hub, repo, sha256, tmp_path):
+        hub.fault("drip", path=WEIGHTS, rate=100_000)
+        with working(hub, tmp_path / "home") as killed:
+            killed.start("fetch", repo)
+            while not sent(hub):
+                time.sleep(0.05)
+            killed.process.kill()
+        hub.clear_faults()
+        with working(hub, tmp_path / "home") as worker:
+            assert worker("fetch", repo)["sha256"] == sha256
+
+    def test_a_full_disk_is_named(self):
+        with pytest.raises(OSError, match="disk is full.*user/repo.*HF_HUB_CACHE"):
+            with client.explained("user/repo", None, None):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    def test_a_hub_that_lies_about_sizes(self, hub, files, worker):
+        """Small in the list, endless in the answer."""
+        hub.add_repo("user/lies", files, listed={WEIGHTS: 1000})
+        error, _ = worker.fails("fetch", "user/lies")
+        assert "Received: 2,440,760 bytes" in error and "Expected 1,000 with" in error
+
+
+class TestOffline:
+    def test_warm_and_cold(self, server, repo, sha256, images, tmp_path):
+        commit = server.repos[repo].head
+        with working(server, tmp_path / "home", HF_HUB_OFFLINE="1") as offline:
+            for name, revision in ((f"hf://{repo}", None), (f"hf://{repo}@v9", "v9")):
+                error, _ = offline.fails("load", images, name, kind="FileNotFoundError")
+                assert WEIGHTS in error and repo in error
+                assert f"hf download {repo}" in error and "HF_HUB_OFFLINE" in error
+                assert revision is None or f"--revision {revision}" in error
+            with working(server, tmp_path / "home") as online:
+                online("fetch", repo)
+            server.clear_requests()
+            for revision in (None, "main", commit):
+                assert offline("fetch", repo, revision)["sha256"] == sha256
+            assert offline("info", f"hf://{repo}")["revision"] == commit
+            assert server.requests == []
+
+    def test_without_a_hub(self, files, sha256, tmp_path):
+        with HubServer() as server:
+            server.add_repo("user/repo", files)
+            with working(server, tmp_path / "home") as worker:
+                worker("fetch", "user/repo")
+                server.close()
+                assert worker("fetch", "user/repo")["sha256"] == sha256
+                error, seconds = worker.fails(
+                    "fetch", "user/else", kind="FileNotFoundError"
+                )
+                assert "hf download user/else" in error and "no connection" in error
+                assert seconds < 20
+
+
+@pytest.mark.slow
+def test_eight_processes_at_once(hub, repo, files, images, tmp_path, trained, pictures):
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(working(hub, tmp_path / "home")) for _ in range(8)
+        ]
+        for worker in workers:
+            worker("modules")  # it is up
+        for worker in workers:
+            worker.start("load", images, f"hf://{repo}")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = [*pool.map(Worker.answer, workers)]
+    expected = trained.predict(pictures, verbose=0)
+    for answer in answers:
+        np.testing.assert_allclose(answer["result"]["predictions"], expected, atol=1e-6)
+    size = len(files[WEIGHTS])
+    print(f"weights: {sent(hub):,} bytes sent, {size:,} in the file")
+    print(f"all: {sum(size for *_, size in hub.requests):,} bytes sent")
+    assert sent(hub) == size
+
+
+def _lambda(config):
+    config["config"]["layers"].append(
+        {
+            "module": "keras.layers",
+            "class_name": "Lambda",
+            "config": {"name": "evil", "function": "x"},
+            "registered_name": None,
+            "name": "evil",
+            "inbound_nodes": [],
+        }
+    )
+
+
+def _class(module, name, registered=None):
+    def change(config):
+        config["config"]["layers"][1] |= {
+            "module": module,
+            "class_name": name,
+            "registered_name": registered,
+        }
+
+    return change
+
+
+def _marshalled(config):
+    config["config"]["layers"][1]["config"]["function"] = {
+        "class_name": "__lambda__",
+        "config": {"value": ""},
+    }
+
+
+def _function(config):
+    config["config"]["layers"][1]["config"]["activation"] = {
+        "module": "os",
+        "class_name": "function",
+        "config": "system",
+        "registered_name": "system",
+    }
+
+
+HOSTILE_CONFIGS = {
+    "Lambda": (_lambda, "keras.layers.Lambda"),
+    "SavedModel": (_class("keras.layers", "TFSMLayer"), "keras.layers.TFSMLayer"),
+    "another package": (_class("evil.layers", "Evil", "evil>Evil"), "evil.layers.Evil"),
+    "registered": (_class("keras.layers", "Dense", "evil>Evil"), "evil>Evil"),
+    "ours, unknown": (_class("evil", "Evil", "keras_fer>Evil"), "keras_fer>Evil"),
+    "of the operating system": (_class("os", "system"), "os.system"),
+    "lambda": (_marshalled, "__lambda__"),
+    "function": (_function, "os.function"),
+}
+
+
+class TestHostile:
+    @pytest.mark.parametrize(
+        ("path", "reason"),
+        [
+            ("weights.pkl", "pickles, code and unknown files"),
+            ("pytorch_model.bin", "pickles, code and unknown files"),
+            ("modeling.py", "pickles, code and unknown files"),
+            ("model.keras", "pickles, code and unknown files"),
+            ("folder/evil.npy", "pickles, code and unknown files"),
+            ("../../x", "its path leaves the folder"),
+            ("../../x.md", "its path leaves the folder"),
+            ("/etc/x.md", "its path leaves the folder"),
+            ("a\\..\\x.md", "its path leaves the folder"),
+            ("C:/x.md", "its path leaves the folder"),
+        ],
+    )
+    def test_files_are_refused(self, hub, files, worker, path, reason):
+        hub.add_repo("user/hostile", files | {path: b"evil"})
+        error, _ = worker.fails("fetch", "user/hostile")
+        assert repr(path) in error and reason in error
+        assert not any("/resolve/" in name for _, name, *_ in hub.requests)
+
+    @pytest.mark.parametrize("path", [WEIGHTS, "config.json", "picture.png"])
+    def test_huge_files_are_refused(self, hub, files, worker, path):
+        hub.add_repo("user/huge", files, listed={path: 50 * 10**9})
+        error, _ = worker.fails("fetch", "user/huge")
+        assert repr(path) in error and "50,000,000,000 bytes, more than" in error
+        assert not any("/resolve/" in name for _, name, *_ in hub.requests)
+
+    def test_harmless_files_are_not_downloaded(self, hub, files, worker, sha256):
+        more = {"LICENSE": b"x", "pictures/a.png": b"x", ".gitattributes": b"x"}
+        hub.add_repo("user/more", files | more)
+        assert worker("fetch", "user/more")["sha256"] == sha256
+        assert not any(sent(hub, name) for name in more)
+
+    @pytest.mark.parametrize("name", HOSTILE_CONFIGS)
+    def test_classes_are_refused(self, hub, files, worker, images, name):
+        change, named = HOSTILE_CONFIGS[name]
+        hub.add_repo("user/evil", altered(files, change))
+        error, _ = worker.fails("load", images, "hf://user/evil")
+        assert named in error and "user/evil" in error
+        assert not {"evil", "evil.layers"} & set(worker("modules"))
+
+    def test_objects_that_others_have_registered_are_refused(self, files):
+        @keras.saving.register_keras_serializable(package="others", name="Noise")
+        class Noise(layers.ClassProbabilities):
+            pass
+
+        with pytest.raises(ValueError, match="others>Noise.*not allowed"):
+            safety.check_config(
+                {"module": None, "class_name": "N", "registered_name": "others>Noise"}
+            )
+        with pytest.raises(ValueError, match="of another package"):
+            safety.check_config({"activation": "others>Noise"})
+
+    def test_other_contradictions_are_refused(self, hub, files, worker, images):
+        manifest = json.loads(files["keras_fer.json"])
+        cases = {
+            "labels": {"labels": manifest["labels"][::-1]},
+            "temperature": {"temperature": 3.0},
+            "format": {"format": 2},
+            "malformed": {"files": {}},
+            "contradicts itself": {
+                "files": manifest["files"] | {"config.json": "0" * 64}
+            },
+        }
+        for word, change in cases.items():
+            changed = json.dumps(manifest | change).encode()
+            hub.add_repo("user/odd", files | {"keras_fer.json": changed})
+            error, _ = worker.fails("load", images, "hf://user/odd")
+            assert word in error
+        incomplete = {k: v for k, v in files.items() if k != "keras_fer.json"}
+        hub.add_repo("user/keras", incomplete)
+        error, _ = worker.fails("load", images, "hf://user/keras")
+        assert "no keras_fer.json" in error
+
+    @pytest.mark.parametrize("kind", ["link", "soft link", "external", "virtual"])
+    def test_weights_that_point_elsewhere_are_refused(self, tmp_path, kind):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            file["x"] = np.arange(4)
+        with h5py.File(tmp_path / "weights.h5", "w") as file:
+            file["y"] = np.arange(4)
+            if kind == "link":
+                file["x"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+            elif kind == "soft link":
+                file["x"] = h5py.SoftLink("/y")
+            elif kind == "external":
+                file.create_dataset("x", (4,), "u1", external=[("/etc/hostname", 0, 4)])
+            else:
+                layout = h5py.VirtualLayout((4,), "i8")
+                layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", (4,))
+                file.create_virtual_dataset("x", layout)
+        with pytest.raises(ValueError, match="'//x' in the weights file is"):
+            safety.check_weights(tmp_path / "weights.h5")
+
+    def test_weights_that_are_bombs_are_refused(self, tmp_path):
+        with h5py.File(tmp_path / "weights.h5", "w") as file:
+            file.create_dataset("x", (1 << 40,), "f4", chunks=(1 << 20,))
+        with pytest.raises(ValueError, match="declared larger than the file"):
+            safety.check_weights(tmp_path / "weights.h5")
+
+    def test_weights_of_another_model_are_refused(self, hub, files, worker, images):
+        other = (loading.bundled(zoo.info("patt_lite.fer2013"))).read_bytes()
+        hub.add_repo("user/other", sealed(files | {WEIGHTS: other}))
+        error, _ = worker.fails("load", images, "hf://user/other")
+        assert "make no model" in error
+
+
+class TestBadInput:
+    def test_results_of_another_kind(self, trained):
+        with pytest.raises(ValueError, match="lacks 'all'.*Expected what `python -m"):
+            zoo.push(trained, "user/repo", token="hf_x", results={"accuracy": 90})
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "hf://",
+            "hf://repo",
+            "hf://user/re po",
+            "hf://user/repo/file.h5",
+            "hf://datasets/user/repo",
+            "hf://../repo",
+        ],
+    )
+    def test_malformed_addresses(self, name):
+        with pytest.raises(ValueError, match="Malformed address. Received:.*Expected"):
+            zoo.load(name)
+
+    @pytest.mark.parametrize("repo_id", ["repo", "a/b/c", "user/..", "", None])
+    def test_malformed_ids(self, trained, repo_id):
+        with pytest.raises(ValueError, match="Malformed repository id. Received:"):
+            zoo.push(trained, repo_id)
+
+    def test_arguments_that_contradict_each_other(self):
+        with pytest.raises(ValueError, match="stands for its weights"):
+            zoo.load("hf://user/repo", weights=None)
+        with pytest.raises(ValueError, match="Two revisions"):
+            zoo.load("hf://user/repo@v1", revision="v2")
+        with pytest.raises(ValueError, match="Only what is on the Hub has revisions"):
+            zoo.load("patt_lite", revision="v2")
+
+    def test_each_refusal_has_its_own_message(self, hub, repo, files, worker, images):
+        hub.add_repo("user/gated", files, gated=True)
+        hub.add_repo("user/private", files, private=True)
+        read = {"token": hub.READ_TOKEN}
+        cases = [
+            ("FileNotFoundError", "No such repository", "user/none", {}),
+            ("FileNotFoundError", "with no token", "user/private", {}),
+            ("PermissionError", "does not know you", "user/private", {"token": "hf_x"}),
+            ("PermissionError", "is gated", "user/gated", {}),
+            ("PermissionError", "is gated", "user/gated", read),
+            ("ValueError", "Unknown revision", repo, {"revision": "v7"}),
+        ]
+        for kind, words, name, options in cases:
+            error, _ = worker.fails(
+                "load", images, f"hf://{name}", kind=kind, **options
+            )
+            assert words in error and name in error and "Received:" in error, error
+            assert "hf_x" not in error and hub.READ_TOKEN not in error
+        worker("fetch", "user/private", None, hub.READ_TOKEN)
