@@ -83,7 +83,7 @@ def _parser():
     predict.add_argument(
         "--model",
         default="patt_lite",
-        help="a name from `keras-fer list` (%(default)s)",
+        help="a name from `keras-fer list`, or hf://user/repo[@revision] (%(default)s)",
     )
     predict.add_argument(
         "--detector",
@@ -124,7 +124,9 @@ def _parser():
     audit.set_defaults(run=_audit)
 
     info = commands.add_parser("info", help="what there is to know about a model")
-    info.add_argument("name")
+    info.add_argument(
+        "name", help="one from `keras-fer list`, or hf://user/repo[@revision]"
+    )
     info.set_defaults(run=_info)
     return parser
 
@@ -162,7 +164,7 @@ def _info(options):
             value = ", ".join(value)
         elif isinstance(value, int):
             value = f"{value:,}"
-        print(f"{key:12}{'-' if value is None else value}")
+        print(f"{key:14}{'-' if value is None else value}")
     return 0
 
 
