@@ -403,7 +403,8 @@ def evaluate(
         _open(subject, source, split, model),
         f"{split} of {subject.dataset} in {str(source)!r}",
     )
-    train = _open(subject, source, subject.train, model).images
+    trained = dataclasses.replace(subject, dataset=subject.trained_on)
+    train = _open(trained, source, subject.train, model).images
     # Pixels as they were: a derived copy of a picture of train is no new one.
     fresh = ~data.occurs_in(
         faces.images, (train[row : row + 1] for row in range(len(train)))
@@ -432,7 +433,7 @@ def evaluate(
     if any(kinds):
         result["by_kind"] = _by_kind(faces.classes, probabilities, kinds)
     if with_temperature:
-        truth, sure, *temperatures = _fit(model, subject, source)
+        truth, sure, *temperatures = _fit(model, trained, source)
         result["temperature"] = {
             **dict(zip(("stored", "fitted"), temperatures, strict=True)),
             "validation": _calibration(truth, sure, *temperatures),

@@ -18,12 +18,13 @@ class Subject:
 
     Attributes:
         name: Of the preset, of the recipe that was run, or else of file or folder.
-        dataset: What it was trained for; see `zoo.data.open_split`.
+        dataset: What it is measured on; see `zoo.data.open_split`.
         recipe: Name of a file in `zoo/recipes`, or `None` where it is not known.
         file: A `.keras` file, or `None`: then `keras_fer.zoo.load` takes `model` and
             `weights`.
         model: A name of the zoo, or `None`.
         weights: Its weights.
+        trained_on: Dataset that it was trained for; `None` where it is not known.
         train: Split that it was trained on.
         validation: Split that its epochs were chosen on; `None` for the part that
             `zoo.data.carve` takes from train.
@@ -36,6 +37,7 @@ class Subject:
     file: pathlib.Path | None = None
     model: str | None = None
     weights: str | os.PathLike | None = None
+    trained_on: str | None = None
     train: str = "train"
     validation: str | None = None
     test: str = "public_test"
@@ -135,7 +137,11 @@ def find(model, weights="default", dataset=None):
             f"Which data {subject.name} was trained for is not known. Received: no "
             "run.json beside it. Pass --dataset, such as ferplus or fer2013."
         )
-    return dataclasses.replace(subject, dataset=dataset or subject.dataset)
+    return dataclasses.replace(
+        subject,
+        dataset=dataset or subject.dataset,
+        trained_on=subject.dataset or dataset,
+    )
 
 
 def _run(file):

@@ -1,0 +1,42 @@
+"""PAL on AffectNet with VGG16, 7 classes, 224 px.
+
+    python -m zoo.train pal_affectnet_vgg16 --data tfds --trunk-weights imagenet
+
+Not run here: no time and no score to expect.
+
+From the paper, by those who restate it: the network, Gaussians at the landmarks,
+Grad·Input of the sum of |logits|, and the loss, added with weight 1. Our choices: half
+of the channels of the last convolution with 14x14 places, the 51 landmarks within the
+face, 3 pixels wide, and the whole of the training. Faces without landmarks count for
+cross-entropy alone. Reported is the published validation split, so epochs are chosen on
+a part carved from train.
+"""
+
+from keras import layers
+
+from keras_fer.training import MoveTogether
+from zoo.recipe import Recipe, Stage
+
+
+def together():
+    """Pictures move, and the heatmaps of their landmarks with them."""
+    return MoveTogether(
+        [
+            layers.RandomFlip("horizontal"),
+            layers.RandomRotation(0.04, fill_mode="nearest"),
+            layers.RandomTranslation(0.08, 0.08, fill_mode="nearest"),
+        ],
+        image_layers=[layers.RandomBrightness(0.15), layers.RandomContrast(0.25)],
+    )
+
+
+RECIPE = Recipe(
+    architecture="AttentionNetwork",
+    arguments={"trunk": "vgg16", "dropout": 0.3},
+    dataset="affectnet/full_7",
+    stages=(Stage(12, 1e-4, input_size=224, augmentation=together),),
+    test="validation",
+    batch=32,
+    balanced_sampling=True,
+    attribution={"channels": "half", "weight": 1.0},
+)

@@ -1,0 +1,36 @@
+"""SCAN-CCI on JAFFE, 7 classes, 224 px.
+
+    python -m zoo.train scan_cci_jaffe --data tfds --trunk-weights FILE --fold 0
+
+Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
+`scan_cci_raf_db`. Not run here: no time and no score to expect.
+
+The abstract names JAFFE; the authors' code does not train on it. So all is our choice:
+the settings of `scan_cci_ck_plus`, and one subject a fold. Epochs are chosen on the
+subject after the reported one.
+"""
+
+from zoo.recipe import Recipe, Stage, constant
+from zoo.recipes.scan_cci_affectnet import sgd
+from zoo.recipes.scan_cci_raf_db import grey
+
+RECIPE = Recipe(
+    architecture="ScanCCI",
+    arguments={},
+    dataset="jaffe",
+    stages=(
+        Stage(
+            40,
+            1e-3,
+            input_size=224,
+            augmentation=grey,
+            batch_norm="learned",
+            schedule=constant,
+        ),
+    ),
+    train="folds",
+    batch=48,
+    optimizer=sgd,
+    ema=None,
+    balanced_sampling=True,
+)
