@@ -27,8 +27,9 @@ METRICS = {
     "uar": ("recall", "mean recall %", {"average": "macro"}),
 }
 
+# By the first part of a preset's name.
 CITATIONS = {
-    "PAttLite": """\
+    "patt_lite": """\
 @article{ngwe2023pattlite,
   title   = {PAtt-Lite: Lightweight Patch and Attention MobileNet for Challenging
              Facial Expression Recognition},
@@ -37,7 +38,26 @@ CITATIONS = {
   journal = {arXiv preprint arXiv:2306.09626},
   year    = {2023}
 }
-"""
+""",
+    "iram_light": """\
+@inproceedings{wang2021iram,
+  title     = {Information Reuse Attention in Convolutional Neural Networks for Facial
+               Expression Recognition in the Wild},
+  author    = {Wang and Hu},
+  booktitle = {International Joint Conference on Neural Networks},
+  year      = {2021},
+  doi       = {10.1109/IJCNN52387.2021.9534217}
+}
+""",
+    "llam_light": """\
+@article{wang2020llam,
+  title   = {Lossless Attention in Convolutional Networks for Facial Expression
+             Recognition in the Wild},
+  author  = {Wang and Hu and Hu and Liu and Ren and He and Jiang and Miao},
+  journal = {arXiv preprint arXiv:2001.11869},
+  year    = {2020}
+}
+""",
 }
 
 
@@ -345,4 +365,4 @@ def _citations(preset):
     names = {"fer2013", *(each["recipe"]["dataset"] for each in _trainings(preset))}
     files = [builders / name / "CITATIONS.bib" for name in sorted(names)]
     papers = [file.read_text("utf-8") for file in files]
-    return "\n".join([CITATIONS[preset.architecture], *papers])
+    return "\n".join([CITATIONS[preset.name.split(".")[0]], *papers])

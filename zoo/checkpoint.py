@@ -8,6 +8,16 @@ import zipfile
 
 import numpy as np
 
+# What reading a file may raise whose bytes are not those that were written.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
+
 
 @contextlib.contextmanager
 def replacing(path):
@@ -51,6 +61,18 @@ def save(path, network, state):
     }
     with replacing(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
+
+
+def save_weights(path, model):
+    """Writes the weights of a model, a `.weights.h5` file.
+
+    HDF5 cannot let go of a file that found no room, and crashes when Python ends. So
+    the room is taken by plain means first.
+    """
+    needed = sum(variable.nbytes for variable in model.get_weights())
+    with replacing(path) as temporary:
+        temporary.write_bytes(bytes(needed + 2**13 * (len(model.weights) + 16)))
+        model.save_weights(temporary)
 
 
 def read_state(path):
@@ -107,7 +129,7 @@ def _opened(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             yield arrays
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"The checkpoint is damaged. Received: {str(path)!r}: {error}. Delete it "
             "to train this stage again, or choose another --out."

@@ -13,6 +13,7 @@ in any order and without TensorFlow.
 import dataclasses
 import os
 import pathlib
+import zipfile
 import zlib
 
 import numpy as np
@@ -35,6 +36,7 @@ class Faces:
         labels: Names of the classes.
         landmarks: float `(N, points, 2)`, fractions of width and height, NaN where
             there are none; or `None`.
+        groups: bytes `(N,)`, the videos that the pictures are from; or `None`.
     """
 
     images: "np.ndarray | Pictures"
@@ -43,6 +45,7 @@ class Faces:
     rows: np.ndarray
     labels: tuple
     landmarks: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __getitem__(self, index):
         """The same for a selection of rows."""
@@ -54,6 +57,7 @@ class Faces:
             self.rows[index],
             self.labels,
             None if self.landmarks is None else self.landmarks[index],
+            None if self.groups is None else self.groups[index],
         )
 
     def __len__(self):
@@ -73,13 +77,16 @@ class Pictures:
         sources: Random-access sequences of examples with an `"image"`.
         size: Side in pixels that they are resized to, or `None` where all have one.
         rows: Places in the joined sources; `None` for all.
+        boxes: Of the faces, `(N, 4)`, top, left, bottom and right as fractions; the
+            pictures are cut to them.
     """
 
-    def __init__(self, sources, size, rows=None):
+    def __init__(self, sources, size, rows=None, boxes=None):
         self.sources = sources
         self.size = size
         self._ends = np.cumsum([len(source) for source in sources])
         self.rows = np.arange(self._ends[-1]) if rows is None else rows
+        self.boxes = boxes
 
     def __len__(self):
         """Number of pictures."""
@@ -92,22 +99,28 @@ class Pictures:
 
     def select(self, index):
         """The same for a selection of rows, still unread."""
-        return Pictures(self.sources, self.size, self.rows[index])
+        boxes = None if self.boxes is None else self.boxes[index]
+        return Pictures(self.sources, self.size, self.rows[index], boxes)
 
     def __getitem__(self, index):
         """Reads pictures: uint8 `(n, H, W, C)`."""
-        return np.stack([self._read(row) for row in self.rows[index]])
+        boxes = np.full(len(self), None) if self.boxes is None else self.boxes
+        rows = zip(self.rows[index], boxes[index], strict=True)
+        return np.stack([self._read(row, box) for row, box in rows])
 
-    def _read(self, row):
+    def _read(self, row, box):
         number = int(np.searchsorted(self._ends, row, side="right"))
         source = self.sources[number]
         image = source[int(row) - int(self._ends[number]) + len(source)]["image"]
-        if self.size is None or image.shape[:2] == (self.size, self.size):
+        if self.size is None or (box is None and image.shape[:2] == (self.size,) * 2):
             return image
         from PIL import Image
 
         side = (self.size, self.size)
-        resized = Image.fromarray(image.squeeze()).resize(side, Image.BILINEAR)
+        if box is not None:
+            box = np.multiply(box, image.shape[:2] * 2)[[1, 0, 3, 2]]
+        picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        resized = picture.resize(side, Image.BILINEAR, box)
         return np.asarray(resized).reshape(*side, image.shape[-1])
 
 
@@ -154,26 +167,40 @@ def open_split(dataset, source, split, size=None, landmarks=False):
     return faces
 
 
-def _open(folder, split):
+def _open(folder, split, kind):
+    """Pictures of a split, and the array of that kind, one row for each."""
     path = pathlib.Path(folder) / f"{split}.npz"
     if not path.is_file():
         raise FileNotFoundError(
             f"No {split} data. Received: folder={str(folder)!r}. Expected it to hold "
             f"{path.name}; see the docstring of zoo.data."
         )
-    arrays = np.load(path)
-    images = arrays["images"]
+    images, targets = _read(path, "images", kind)
     if images.dtype != "uint8" or images.shape[1:] != (48, 48):
         raise ValueError(
             f"Pictures of another kind. Received: {str(path)!r} with images of shape "
             f"{images.shape} and type {images.dtype}. Expected (N, 48, 48), uint8."
         )
-    if len(arrays["label"]) != len(images):
+    shape = {"label": (len(images),), "ferplus": (len(images), len(LABELS) + 2)}[kind]
+    if targets.shape != shape or targets.dtype.kind not in "iu":
         raise ValueError(
-            f"Not one label for each picture. Received: {str(path)!r} with "
-            f"{len(images)} images and {len(arrays['label'])} of label."
+            f"Not one {kind} for each picture. Received: {str(path)!r} with "
+            f"{len(images)} images and {kind} of shape {targets.shape} and type "
+            f"{targets.dtype}. Expected {shape}, integers."
         )
-    return arrays
+    return images, targets
+
+
+def _read(path, *names):
+    """Arrays of a file, by name."""
+    try:
+        with np.load(path) as arrays:
+            return [arrays[name] for name in names]
+    except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
+        raise ValueError(
+            f"Damaged data, or others. Received: {str(path)!r}: {error}. Expected a "
+            f"file with {' and '.join(names)}; see the docstring of zoo.data."
+        ) from error
 
 
 def _landmarks(folder, split, faces):
@@ -182,21 +209,34 @@ def _landmarks(folder, split, faces):
         raise FileNotFoundError(
             f"No landmarks. Expected {str(path)!r}; see the docstring of zoo.data."
         )
-    arrays = np.load(path)
-    landmarks = arrays["landmarks"].astype("float32")
-    landmarks[~arrays["valid"]] = np.nan
+    landmarks, valid = _read(path, "landmarks", "valid")
+    number = len(_read(path.with_name(f"{split}.npz"), "label")[0])
+    if landmarks.shape != (number, 68, 2) or valid.shape != (number,):
+        raise ValueError(
+            f"Not the landmarks of these pictures. Received: {str(path)!r} with "
+            f"landmarks of shape {landmarks.shape} and valid of {valid.shape}. "
+            f"Expected ({number}, 68, 2) and ({number},)."
+        )
+    landmarks = np.where(valid.astype(bool)[:, None, None], landmarks, np.nan)
+    landmarks = landmarks.astype("float32")
     return landmarks[faces.rows]
 
 
 def fer2013(folder, split):
     """FER2013's own labels, 7 classes, every picture."""
-    arrays = _open(folder, split)
+    images, codes = _open(folder, split, "label")
+    if not np.isin(codes, range(7)).all():
+        raise ValueError(
+            f"Codes that FER2013 does not have. Received: {split}.npz in "
+            f"{str(folder)!r} with label from {codes.min()} to {codes.max()}. Expected "
+            "0 to 6."
+        )
     labels = LABELS[:7]
     classes = np.array([labels.index(from_dataset("fer2013", i)) for i in range(7)])
-    targets = np.eye(7, dtype="float32")[classes[arrays["label"]]]
+    targets = np.eye(7, dtype="float32")[classes[codes]]
     everything = np.arange(len(targets))
     return Faces(
-        arrays["images"][..., None],
+        images[..., None],
         targets,
         np.ones(len(targets), bool),
         everything,
@@ -213,9 +253,9 @@ def ferplus(folder, split):
     face" are left out. `certain` rows have a winner with over half of all votes left:
     the majority protocol, n = 3,199 on the public test split.
     """
-    arrays = _open(folder, split)
-    rows, targets, certain = _votes(arrays["ferplus"])
-    return Faces(arrays["images"][rows][..., None], targets, certain, rows, LABELS)
+    images, votes = _open(folder, split, "ferplus")
+    rows, targets, certain = _votes(votes)
+    return Faces(images[rows][..., None], targets, certain, rows, LABELS)
 
 
 def _votes(votes):
@@ -270,7 +310,14 @@ def _from_tfds(dataset, folder, split, size, landmarks):
             f"{name} was built in a format that cannot be read in any order. Received: "
             f"{builder.info.file_format}. Build it again: `{command}`."
         ) from error
-    examples = [example for source in known for example in source]
+    wanted = ("label", "votes", "landmarks", "bbox", "video")
+    wanted = [name for name in wanted if name in features]
+    # Without the pictures: all of them, even undecoded, may not fit into the memory.
+    examples = [
+        {name: example[name] for name in wanted}
+        for source in known
+        for example in source
+    ]
     if "votes" in features:
         rows, targets, certain = _votes(np.stack([each["votes"] for each in examples]))
     else:
@@ -280,28 +327,35 @@ def _from_tfds(dataset, folder, split, size, landmarks):
     points = None
     if landmarks:
         points = np.stack([examples[row]["landmarks"] for row in rows])
+    boxes = groups = None
+    if "bbox" in features:
+        boxes = np.stack([examples[row]["bbox"] for row in rows])
+        if points is not None:
+            low, high = boxes[:, None, 1::-1], boxes[:, None, :1:-1]
+            points = (points - low) / (high - low)
+    if "video" in features:
+        groups = np.array([examples[row]["video"] for row in rows])
     one_size = None not in features["image"].shape
-    pictures = Pictures(sources, None if one_size else size, rows)
+    pictures = Pictures(sources, None if one_size else size, rows, boxes)
     if len(pictures) and np.prod([float(side) for side in pictures.shape]) < MEMORY:
         pictures = pictures[:]
     labels = tuple(features["label"].names)
-    return Faces(pictures, targets, certain, rows, labels, points)
+    return Faces(pictures, targets, certain, rows, labels, points, groups)
 
 
 def carve(faces, one_in=12):
     """Divides training data into a training and a validation part.
 
     The pixels decide, not chance: copies of a picture always land in the same part,
-    and the same picture lands in the same part for every dataset and seed.
+    and the same picture lands in the same part for every dataset and seed. Of videos,
+    whose frames are nearly copies, the name decides: each lands in one part.
     """
-    # Picture by picture: not all of them fit into the memory.
-    held = np.array(
-        [
-            zlib.crc32(faces.images[row : row + 1].tobytes()) % one_in == 0
-            for row in range(len(faces))
-        ],
-        bool,
-    )
+    if faces.groups is not None:
+        keys = map(bytes, faces.groups)
+    else:
+        # Picture by picture: not all of them fit into the memory.
+        keys = (faces.images[row : row + 1].tobytes() for row in range(len(faces)))
+    held = np.array([zlib.crc32(key) % one_in == 0 for key in keys], bool)
     return faces[~held], faces[held]
 
 

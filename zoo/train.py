@@ -80,7 +80,10 @@ class Devices:
             resolver = self._strategy.cluster_resolver
             self.chief = not resolver.cluster_spec() or (
                 resolver.task_type == "chief"
-                or (resolver.task_id == 0 and "chief" not in resolver.cluster_spec())
+                or (
+                    resolver.task_id == 0
+                    and "chief" not in resolver.cluster_spec().jobs
+                )
             )
         else:
             kinds = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
@@ -115,7 +118,8 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
         recipe: A `Recipe`.
         source: Where the data are; see `zoo.data.open_split`.
         out: Folder for weights, logs and checkpoints.
-        trunk_weights: `"imagenet"`, or a file with them, for recipes that start there.
+        trunk_weights: `"imagenet"`, a file, or `None` for random ones; recipes that
+            start from a preset need none.
         resume: Whether to go on from what `out` holds.
         strategy: One of `STRATEGIES`.
 
@@ -263,9 +267,7 @@ class Keeper(keras.callbacks.Callback):
         examples: Pictures of an epoch.
     """
 
-    def __init__(
-        self, model, kept, validation, recipe, stage, file, devices, examples
-    ):
+    def __init__(self, model, kept, validation, recipe, stage, file, devices, examples):
         super().__init__()
         self._trained, self._kept = model, devices.prepare(kept)
         self._validation = (validation.images[:], validation.targets)
@@ -320,10 +322,13 @@ class Keeper(keras.callbacks.Callback):
         os.replace(self._best_file, self._file)
         self.checkpoint.unlink()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_begin(self, logs=None):
         """Starts the clock."""
-        self._pending = None
         self._clock = time.time()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """No step has run yet."""
+        self._pending = None
 
     def on_train_batch_end(self, batch, logs=None):
         """Looks at the loss of the step before, which has been computed by now."""
@@ -350,7 +355,6 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Measures, keeps and reports."""
         self._check_loss()
-        seconds = time.time() - self._clock
         self._average()
         images, targets = self._validation
         scores = self._kept.evaluate(
@@ -359,6 +363,9 @@ class Keeper(keras.callbacks.Callback):
         logs.update({f"val_{name}": value for name, value in scores.items()})
         rate = float(np.asarray(self.model.optimizer.learning_rate))
         row = {name: float(np.asarray(value)) for name, value in logs.items()}
+        # Whatever took time since the epoch before, so that they add up.
+        now = time.time()
+        seconds, self._clock = now - self._clock, now
         row = {"epoch": epoch, **row, "learning_rate": rate, "seconds": seconds}
         earlier = [past["val_accuracy"] for past in self.history]
         self.history.append(row)
@@ -367,8 +374,7 @@ class Keeper(keras.callbacks.Callback):
             self._best = self._kept.get_weights()
         if self._devices.chief:
             if better:
-                with checkpoint.replacing(self._best_file) as temporary:
-                    self._kept.save_weights(temporary)
+                checkpoint.save_weights(self._best_file, self._kept)
             state = {**self._facts, "history": self.history}
             checkpoint.save(self.checkpoint, self.model, state)
             self._log()
@@ -415,7 +421,7 @@ class Keeper(keras.callbacks.Callback):
 
 def _open_folder(out, resume):
     out = pathlib.Path(out)
-    if not resume and out.exists() and any(out.iterdir()):
+    if not resume and out.is_dir() and any(out.iterdir()):
         raise FileExistsError(
             f"{str(out)!r} is not empty. Pass --resume to go on from what it holds, or "
             "another --out."
@@ -562,8 +568,7 @@ def _finish(model, recipe, histories, faces, validation, final, started):
     result.set_weights(model.get_weights())
     with checkpoint.replacing(final) as temporary:
         result.save(temporary)
-    with checkpoint.replacing(final.with_name("model.weights.h5")) as temporary:
-        result.save_weights(temporary)
+    checkpoint.save_weights(final.with_name("model.weights.h5"), result)
     digest = hashlib.sha256(faces.targets.tobytes())
     if isinstance(faces.images, np.ndarray):
         digest.update(faces.images.tobytes())
@@ -637,7 +642,7 @@ def main():
         "--strategy", default="one", help=f"{', '.join(STRATEGIES)} (%(default)s)"
     )
     parser.add_argument(
-        "--trunk-weights", default="imagenet", help="a file, or imagenet"
+        "--trunk-weights", default="imagenet", help="a file, imagenet, or none"
     )
     parser.add_argument("--epochs", type=int, help="epochs of every stage, for a trial")
     parser.add_argument("--batch", type=int, help="pictures a step, over all devices")
@@ -653,13 +658,14 @@ def main():
                 recipe,
                 options.data,
                 out,
-                options.trunk_weights,
+                None if options.trunk_weights == "none" else options.trunk_weights,
                 options.resume,
                 options.strategy,
             )
         )
     except (ConnectionError, FloatingPointError, OSError, ValueError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        # On one line, also what h5py and TensorFlow say on several.
+        print(f"{type(error).__name__}:", *str(error).split(), file=sys.stderr)
         return 1
     return 0
 

@@ -277,7 +277,7 @@ def test_pins_change_nothing_else(copy):
     for name, preset in pinned(copy).items():
         assert (preset.repo, preset.revision) == (f"me/{name}", "a" * 40)
     publish.pin(presets.PRESETS[NAMES[0]], "you/x", "b" * 40, copy)
-    first, second = (pinned(copy)[name] for name in NAMES)
+    first, second, *_ = (pinned(copy)[name] for name in NAMES)
     assert (first.repo, first.revision) == ("you/x", "b" * 40)
     assert (second.repo, second.revision) == (f"me/{NAMES[1]}", "a" * 40)
     pins = re.compile(r' +(repo|revision)="')
