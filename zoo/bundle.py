@@ -8,38 +8,30 @@ what is published is what the evaluation reads. Prints the sha256 that the prese
 import argparse
 import hashlib
 import pathlib
+import shutil
+import tempfile
 
-import h5py
+import numpy as np
 
 from keras_fer import models, zoo
-from keras_fer.zoo import loading
+from keras_fer.zoo import loading, release
 
 
 def bundle(weights, preset):
     """Writes the bundled file of a preset and returns its path."""
     preset = zoo.info(preset)
     create = getattr(models, preset.architecture)
-    # A model of its own, so that no optimizer state comes along.
     model = create(labels=preset.labels, trunk_weights=None, **preset.arguments)
     model.load_weights(weights)
+    for variable in model.weights:
+        if len(variable.shape) > 1:
+            variable.assign(np.asarray(variable).astype("float16"))
     target = loading.bundled(preset)
     target.parent.mkdir(exist_ok=True)
-    model.save_weights(target)
-    full = target.with_suffix(".full")
-    target.rename(full)
-    with h5py.File(full) as source, h5py.File(target, "w") as half:
-
-        def copy(name, item):
-            if isinstance(item, h5py.Group):
-                copied = half.require_group(name)
-            else:
-                kind = "float16" if item.ndim > 1 else item.dtype
-                copied = half.create_dataset(name, data=item[()], dtype=kind)
-            copied.attrs.update(item.attrs)
-
-        source.visititems(copy)
-        half.attrs.update(source.attrs)
-    full.unlink()
+    # The very file that goes to the Hub: one hash for both.
+    with tempfile.TemporaryDirectory() as folder:
+        release.write(model, folder, {}, "")
+        shutil.copyfile(pathlib.Path(folder) / release.WEIGHTS, target)
     return target
 
 

@@ -37,10 +37,9 @@ def replacing(path):
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # h5py raises both.
-        left = "What was there before is untouched" if path.exists() else "Nothing is"
         raise OSError(
-            f"Could not write {str(path)!r}: {error}. {left}. Make room or mend the "
-            "folder, then run the command again."
+            f"Could not write {str(path)!r}: {error}. What was there before is "
+            "untouched. Make room or mend the folder, then run the command again."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

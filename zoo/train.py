@@ -166,6 +166,8 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
         log = file.with_name(f"stage{index}.csv")
         if file.exists():
             _load(model, file)
+            if devices.chief:  # A kill just after the stage's end may have left it.
+                file.with_name(f"stage{index}.npz").unlink(missing_ok=True)
         else:
             if devices.chief:
                 print(f"== stage {index}: {_in_words(stage)}", flush=True)

@@ -121,7 +121,11 @@ def _renumber(config):
             if "class_name" in item and isinstance(inner, dict):
                 name = str(inner.get("name"))
                 kind = re.sub(r"_\d+$", "", name)
-                numbered = kind.replace("_", "") == item["class_name"].lower()
+                # The input of a graph cut from another is named after a tensor.
+                numbered = kind.replace("_", "") in (
+                    item["class_name"].lower(),
+                    "kerastensor",
+                )
                 if numbered and name not in names:
                     count = counts[kind] = counts.get(kind, -1) + 1
                     names[name] = f"{kind}_{count}" if count else kind

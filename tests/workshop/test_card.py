@@ -131,7 +131,7 @@ def test_it_says_what_it_must(name, text):
         preset.licence,
         preset.sha256,
         "with a margin of 0 around it, turned until the eyes are level",
-        "@article{ngwe2023pattlite,",
+        card.CITATIONS[name.split(".")[0]],
         "@inproceedings{goodfellow2013challenges,",
     ):
         assert said in text
@@ -164,7 +164,10 @@ def test_its_code_is_python_and_its_commands_are_the_readmes(name, text):
 
 
 def test_what_it_started_from_is_said():
-    recipe, (training, *_) = "patt_lite_fer2013", card._trainings(PRESETS["patt_lite.fer2013"])
+    recipe, (training, *_) = (
+        "patt_lite_fer2013",
+        card._trainings(PRESETS["patt_lite.fer2013"]),
+    )
     assert training["recipe"]["start"] == "patt_lite.ferplus"
     preset = zoo.info("patt_lite.fer2013")
     text = card.card(preset, card.read(preset), "a/b")

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from keras_fer.labels import LABELS
+from tests.tfds_builders import write_fer2013
+from tfds_builders.fer2013.fer2013_dataset_builder import Builder as Fer2013
+from tfds_builders.ferplus.ferplus_dataset_builder import Builder as Ferplus
 from zoo import data
 
 
@@ -50,6 +54,131 @@ def test_copies_of_a_picture_stay_on_one_side(folder):
 def test_missing_data_say_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="Expected it to hold train.npz"):
         data.fer2013(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((60, 32, 32), "uint8")}, r"\(60, 32, 32\) and type uint8"),
+        ({"images": np.zeros((60, 48, 48))}, "type float64. Expected"),
+        ({"label": np.zeros(59, int)}, "60 images and label of shape \\(59,\\)"),
+        ({"label": np.full(60, 7)}, "Codes that FER2013 does not have.*0 to 6"),
+        ({"label": None}, "Expected a file with images and label"),
+        ({"ferplus": np.zeros((60, 8), int)}, "ferplus of shape \\(60, 8\\)"),
+        ({"ferplus": None}, "Expected a file with images and ferplus"),
+    ],
+)
+def test_other_arrays_are_refused(folder, changes, message):
+    with np.load(folder / "train.npz") as file:
+        arrays = {**file, **changes}
+    arrays = {name: value for name, value in arrays.items() if value is not None}
+    np.savez(folder / "train.npz", **arrays)
+    dataset = "ferplus" if "ferplus" in changes else "fer2013"
+    with pytest.raises(ValueError, match=message):
+        data.open_split(dataset, folder, "train")
+
+
+def test_damaged_arrays_are_refused(folder):
+    path = folder / "train.npz"
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match="Damaged data, or others. Received: .*train"):
+        data.open_split("fer2013", folder, "train")
+
+
+def test_landmarks_of_other_pictures_are_refused(folder):
+    path = folder / "train_landmarks.npz"
+    with pytest.raises(FileNotFoundError, match="No landmarks. Expected"):
+        data.open_split("fer2013", folder, "train", landmarks=True)
+    points = np.random.default_rng(0).random((60, 68, 2))
+    np.savez(path, landmarks=points, valid=np.arange(60) > 0)
+    faces = data.open_split("ferplus", folder, "train", landmarks=True)
+    np.testing.assert_allclose(faces.landmarks[1:], points[faces.rows[1:]], rtol=1e-6)
+    assert np.isnan(faces.landmarks[0]).all()
+    np.savez(path, landmarks=points[1:], valid=np.ones(59, bool))
+    with pytest.raises(ValueError, match=r"\(59, 68, 2\).*Expected \(60, 68, 2\)"):
+        data.open_split("ferplus", folder, "train", landmarks=True)
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """The same drawn faces as arrays, and as datasets that TFDS has built of a csv."""
+    folder = tmp_path_factory.mktemp("twice")
+    rng = np.random.default_rng(0)
+    images = write_fer2013.draw(60)
+    label = (np.arange(60) % 7).astype("uint8")
+    votes = rng.multinomial(10, [0.4, 0.2, 0.1, 0.1, 0.05, 0, 0, 0, 0.1, 0.05], 60)
+    usages = np.repeat(["Training", "PublicTest"], [45, 15])
+    for usage, split in (("Training", "train"), ("PublicTest", "public_test")):
+        mine = usages == usage
+        parts = {"images": images, "label": label, "ferplus": votes}
+        parts = {name: value[mine] for name, value in parts.items()}
+        np.savez(folder / f"{split}.npz", **parts)
+    write_fer2013.write_faces(folder / "fer2013.csv", images, label, usages)
+    write_fer2013.write_votes(folder / "fer2013new.csv", votes, usages)
+    for builder, config in ((Fer2013, None), (Ferplus, "votes")):
+        builder(
+            data_dir=folder / "built", config=config, file_format="array_record"
+        ).download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=folder)
+        )
+    return folder
+
+
+def assert_same_faces(received, expected):
+    """As sets: TFDS shuffles what it builds."""
+    assert received.labels == expected.labels and len(received) == len(expected)
+    images = [faces.images[:].reshape(len(faces), -1) for faces in (received, expected)]
+    orders = [np.lexsort(each.T) for each in images]
+    np.testing.assert_array_equal(images[0][orders[0]], images[1][orders[1]])
+    for name in ("targets", "certain"):
+        np.testing.assert_array_equal(
+            getattr(received, name)[orders[0]], getattr(expected, name)[orders[1]]
+        )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("split", ["train", "public_test"])
+@pytest.mark.parametrize("dataset", ["fer2013", "ferplus"])
+def test_tfds_gives_what_the_arrays_give(twice, monkeypatch, dataset, split, lazy):
+    if lazy:
+        monkeypatch.setattr(data, "MEMORY", 0)
+    built = data.open_split(dataset, f"tfds:{twice / 'built'}", split)
+    assert isinstance(built.images, data.Pictures) == lazy
+    arrays = data.open_split(dataset, twice, split)
+    if dataset == "ferplus":
+        assert 0 < arrays.certain.sum() < len(arrays)
+    assert_same_faces(built, arrays)
+    parts = zip(data.carve(built, 4), data.carve(arrays, 4), strict=True)
+    for one, other in parts:
+        assert len(one)
+        assert_same_faces(one, other)
+
+
+def test_unread_pictures_are_as_read_ones(twice, monkeypatch):
+    source = f"tfds:{twice / 'built'}"
+    read = data.open_split("fer2013", source, "train+public_test")
+    monkeypatch.setattr(data, "MEMORY", 0)
+    unread = data.open_split("fer2013", source, "train+public_test")
+    assert unread.images.shape == read.images.shape == (60, 48, 48, 1)
+    # In the order of the rows asked for, across both sources, twice selected.
+    rows = np.array([59, 3, 3, 44, 45])
+    np.testing.assert_array_equal(unread.images[rows], read.images[rows])
+    np.testing.assert_array_equal(unread[rows].images[1:3], read[rows].images[1:3])
+    np.testing.assert_array_equal(
+        unread[read.classes == 2].rows, read[read.classes == 2].rows
+    )
+    smaller = data.Pictures(unread.images.sources, 24)
+    assert smaller.shape == (60, 24, 24, 1) and smaller[:2].dtype == "uint8"
+
+
+def test_what_tfds_cannot_read_is_named(twice):
+    source = f"tfds:{twice / 'built'}"
+    with pytest.raises(FileNotFoundError, match="masked is not built.*tfds build"):
+        data.open_split("fer2013/masked", source, "train")
+    with pytest.raises(ValueError, match="Unknown split.*Expected of .*train"):
+        data.open_split("fer2013", source, "train+validation")
+    with pytest.raises(ValueError, match="has no landmarks"):
+        data.open_split("fer2013", source, "train", landmarks=True)
 
 
 @pytest.mark.slow

@@ -1,0 +1,247 @@
+"""What does `zoo.train` cost beside plain Keras, and PAL beside cross-entropy?
+
+    python -m benchmarks.training [--out FILE]
+
+Drawn pictures of 48x48, grey; speed does not depend on what they show. Everything runs
+side by side in every round, and a ratio is of one round; median, lowest and highest over
+the rounds. The first epoch of each run compiles and warms up and is not counted.
+
+Training: a stage of `zoo.train` (batches, the averages' own network, validation,
+checkpoints, logs) against a bare `model.fit` of the same network, with the same
+optimizer, augmentation, batch and validation pictures, from arrays. Above 1 is faster
+than the bare `fit`.
+
+PAL: seconds of an epoch of `PrivilegedAttribution` over those of cross-entropy alone,
+both by a bare `fit` on the same pictures without augmentation.
+
+Input: batches alone, without training: pictures a second as they are and with MixUp,
+over those that train with the fastest network.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import pathlib
+import tempfile
+import time
+
+import keras
+import numpy as np
+
+from benchmarks.dataset_reading import spread
+from keras_fer import LABELS, training
+from zoo import train
+from zoo.batches import Batches
+from zoo.data import Faces
+from zoo.environment import environment
+from zoo.recipe import Recipe, Stage
+from zoo.recipes.patt_lite_ferplus import varied
+
+ATTENTION = {"trunk": "mobilenet_v1", "grayscale": True}
+MODELS = {
+    "PAtt-Lite": ("PAttLite", {"grayscale": True}),
+    "LLAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "llam"}),
+    "IRAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "iram"}),
+    "SCAN-CCI, light": ("ScanCCI", {**ATTENTION, "shared": True}),
+}
+
+
+def draw(count, seed):
+    """Faces without faces."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 48, 48, 1), "uint8")
+    targets = np.eye(7, dtype="float32")[np.arange(count) % 7]
+    return Faces(images, targets, np.ones(count, bool), np.arange(count), LABELS[:7])
+
+
+class Clock(keras.callbacks.Callback):
+    """Seconds of every epoch."""
+
+    def on_train_begin(self, logs=None):
+        """Starts."""
+        self.seconds, self._last = [], time.time()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Takes the time."""
+        now = time.time()
+        self.seconds.append(now - self._last)
+        self._last = now
+
+
+def ours(recipe, faces, validation):
+    """Seconds of every epoch of a stage of `zoo.train`."""
+    (stage,) = recipe.stages
+    keras.utils.set_random_seed(0)
+    model = train.build(recipe, faces.labels, stage.input_size)
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "stage0.weights.h5"
+        with contextlib.redirect_stdout(io.StringIO()):
+            train.train_stage(
+                model, recipe, stage, [0], faces, validation, file, train.Devices()
+            )
+        rows = (file.with_name("stage0.csv")).read_text().splitlines()
+    return [float(row.split(",")[-1]) for row in rows[1:]]
+
+
+def bare(recipe, faces, validation):
+    """Seconds of every epoch of `model.fit`, as one would write it by hand."""
+    (stage,) = recipe.stages
+    keras.utils.set_random_seed(0)
+    model = train.build(recipe, faces.labels, stage.input_size)
+    train.freeze_batch_norm(model.get_layer("trunk"))
+    images = keras.Input(faces.images.shape[1:])
+    augmented = keras.Sequential(stage.augmentation())(images)
+    network = type(model)(images, model(augmented))
+    return fit(network, recipe, faces.images, faces, validation)
+
+
+def fit(network, recipe, x, faces, validation=None):
+    """Compiles and fits."""
+    (stage,) = recipe.stages
+    steps = stage.epochs * -(-len(faces) // recipe.batch)
+    network.compile(
+        recipe.optimizer(
+            stage.schedule(stage.rate, steps, stage.epochs),
+            use_ema=True,
+            ema_momentum=recipe.ema,
+        ),
+        "categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    clock = Clock()
+    network.fit(
+        x,
+        faces.targets,
+        batch_size=recipe.batch,
+        epochs=stage.epochs,
+        validation_data=validation and (validation.images, validation.targets),
+        validation_batch_size=256,
+        callbacks=[clock],
+        verbose=0,
+    )
+    return clock.seconds
+
+
+def pal(recipe, faces, weight):
+    """Seconds of every epoch with PAL, or with `None` of cross-entropy alone."""
+    (stage,) = recipe.stages
+    keras.utils.set_random_seed(0)
+    model = train.build(recipe, faces.labels, stage.input_size)
+    train.freeze_batch_norm(model.get_layer("trunk"))
+    if weight is None:
+        return fit(model, recipe, faces.images, faces)
+    landmarks = np.random.default_rng(0).uniform(0.2, 0.8, (len(faces), 51, 2))
+    network = training.PrivilegedAttribution(model, weight=weight)
+    heatmaps = np.asarray(training.landmark_heatmap(landmarks, network.heatmap_size))
+    return fit(network, recipe, {"image": faces.images, "heatmap": heatmaps}, faces)
+
+
+def reading(faces, batch, rounds):
+    """Pictures a second of batches alone, of every kind and round."""
+    steps = Batches.per_epoch(len(faces), batch)
+    kinds = {"as they are": [], "with MixUp": [keras.layers.MixUp()]}
+    speeds = {kind: [] for kind in kinds}
+    for turn in range(rounds + 1):
+        for kind, mixing in kinds.items():
+            batches = Batches(
+                lambda rows: faces.images[rows],
+                faces.targets,
+                batch,
+                [turn],
+                steps,
+                mixing=mixing,
+            )
+            start = time.perf_counter()
+            count = sum(len(batches[index][0]) for index in range(steps))
+            speeds[kind].append(count / (time.perf_counter() - start))
+    return {kind: values[1:] for kind, values in speeds.items()}
+
+
+def main():
+    """Parses, measures, writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--pictures", type=int, default=1280)
+    parser.add_argument("--size", type=int, default=64, help="of the networks' input")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="of each run, besides one"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
+    options = parser.parse_args()
+    faces, validation = draw(options.pictures, 0), draw(options.pictures // 10, 1)
+
+    measured, fastest = {}, 0.0
+    for name in options.models:
+        architecture, arguments = MODELS[name]
+        stage = Stage(options.epochs + 1, 1e-4, options.size, augmentation=varied)
+        recipe = Recipe(architecture, arguments, "drawn", (stage,), batch=options.batch)
+        ways = {
+            "bare": lambda recipe=recipe: bare(recipe, faces, validation),
+            "zoo.train": lambda recipe=recipe: ours(recipe, faces, validation),
+            "cross-entropy": lambda recipe=recipe: pal(recipe, faces, None),
+            "PAL": lambda recipe=recipe: pal(recipe, faces, 1.0),
+        }
+        seconds = {way: [] for way in ways}
+        for _ in range(options.rounds):
+            for way, run in ways.items():
+                # The fastest epoch: other work on the machine only ever adds.
+                seconds[way].append(min(run()[1:]))
+                keras.backend.clear_session()
+        speeds = {
+            way: [len(faces) / each for each in values]
+            for way, values in seconds.items()
+        }
+        fastest = max(fastest, *speeds["zoo.train"])
+        measured[name] = {
+            "pictures_per_second": {
+                way: spread(values, 0) for way, values in speeds.items()
+            },
+            "zoo_train_to_bare_fit": spread(
+                [
+                    a / b
+                    for a, b in zip(seconds["bare"], seconds["zoo.train"], strict=True)
+                ],
+                3,
+            ),
+            "pal_to_cross_entropy": spread(
+                [
+                    a / b
+                    for a, b in zip(
+                        seconds["PAL"], seconds["cross-entropy"], strict=True
+                    )
+                ],
+                2,
+            ),
+        }
+        print(name, json.dumps(measured[name]), flush=True)
+    alone = {
+        kind: {
+            "pictures_per_second": spread(values, 0),
+            "ratio_to_training": spread([each / fastest for each in values], 1),
+        }
+        for kind, values in reading(faces, options.batch, options.rounds).items()
+    }
+    print("input alone", json.dumps(alone))
+    if options.out:
+        result = {
+            "pictures": options.pictures,
+            "size": options.size,
+            "batch": options.batch,
+            "rounds": options.rounds,
+            "models": measured,
+            "input": alone,
+            # Other work on the machine at the end; ratios spread where it is high.
+            "load_average": round(os.getloadavg()[0], 1),
+            "environment": environment(),
+        }
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
