@@ -3,8 +3,8 @@
     python -m benchmarks.training [--out FILE]
 
 Drawn pictures of 48x48, grey; speed does not depend on what they show. Everything runs
-side by side in every round, and a ratio is of one round; median, lowest and highest over
-the rounds. The first epoch of each run compiles and warms up and is not counted.
+side by side in every round, and a ratio is of one round; median, lowest and highest
+over the rounds. The first epoch of each run compiles and warms up and is not counted.
 
 Training: a stage of `zoo.train` (batches, the averages' own network, validation,
 checkpoints, logs) against a bare `model.fit` of the same network, with the same

@@ -129,8 +129,8 @@ PRESETS = {
             name="llam_light.fer2013",
             arguments={**_LIGHT_ARGUMENTS, "attention": "llam"},
             paper=(
-                "LLAM, Wang et al., arXiv 2001.11869. Our reading of its abstract, on a "
-                "light trunk."
+                "LLAM, Wang et al., arXiv 2001.11869. Our reading of its abstract, on "
+                "a light trunk."
             ),
             parameters=1_631_571,
             macs=40_059_904,
