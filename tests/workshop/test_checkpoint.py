@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path):
             checkpoint.save(path, large, {"epoch": 2})
         with pytest.raises(OSError, match="there before is untouched.* Make room"):
             checkpoint.save_weights(weights, large)
-        with pytest.raises(OSError, match="Nothing is"):
+        with pytest.raises(OSError, match="Could not write"):
             checkpoint.save(tmp_path / "new.npz", large, {})
         assert sorted(each.name for each in tmp_path.iterdir()) == [
             "it.npz",
@@ -178,5 +178,5 @@ def test_a_kill_while_writing_leaves_the_one_before(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match="Could not write .*Nothing is. Make room or"):
+    with pytest.raises(OSError, match="Could not write .* Make room or"):
         checkpoint.save(tmp_path / "none" / "it.npz", trained(), {})
