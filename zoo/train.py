@@ -129,8 +129,8 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
     Raises:
         FileExistsError: `out` holds something, and `resume` is off.
         OSError: `out` cannot be written, or the disk is full.
-        ValueError: The data do not suit the recipe, or `out` holds another recipe's
-            checkpoint or a damaged one.
+        ValueError: The data do not suit the recipe, or `out` holds a run of another
+            recipe or a damaged checkpoint.
         FloatingPointError: The loss is not finite.
         ConnectionError: Another worker has stopped.
     """
@@ -138,6 +138,8 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
     devices = Devices(strategy)
     started = time.time()
     faces, validation = _open_data(recipe, source)
+    # Every worker has seen the folder empty: `Devices` waits for all of them.
+    _check_recipe(out, recipe, devices)
     if min(recipe.batch, len(faces)) % devices.number:
         raise ValueError(
             f"A batch of {min(recipe.batch, len(faces))} cannot be shared by "
@@ -216,7 +218,7 @@ def train_stage(model, recipe, stage, seed, faces, validation, file, devices):
         )
         network.optimizer.build(network.trainable_variables)
         kept.compile(loss="categorical_crossentropy", metrics=["accuracy"])
-    keeper = Keeper(model, kept, validation, recipe, stage, file, devices, len(faces))
+    keeper = Keeper(model, kept, validation, stage, file, devices, len(faces))
     if keeper.resumes():
         checkpoint.restore(keeper.checkpoint, network)
     callbacks = [keeper]
@@ -262,14 +264,13 @@ class Keeper(keras.callbacks.Callback):
         model: The model in training.
         kept: One like it, compiled, for averaged weights.
         validation: `zoo.data.Faces`.
-        recipe: The `Recipe`.
         stage: The `Stage`.
         file: Where the best weights go in the end; the other files lie beside it.
         devices: The `Devices`.
         examples: Pictures of an epoch.
     """
 
-    def __init__(self, model, kept, validation, recipe, stage, file, devices, examples):
+    def __init__(self, model, kept, validation, stage, file, devices, examples):
         super().__init__()
         self._trained, self._kept = model, devices.prepare(kept)
         self._validation = (validation.images[:], validation.targets)
@@ -277,7 +278,6 @@ class Keeper(keras.callbacks.Callback):
         self._file = file
         self.checkpoint = file.with_name(file.name.replace(".weights.h5", ".npz"))
         self._best_file = file.with_name(f"best.{file.name}")
-        self._facts = {"recipe": recipe.facts(), "stage": file.name}
         self.history = []
         self._best = None
         self._pending = None
@@ -286,19 +286,11 @@ class Keeper(keras.callbacks.Callback):
         """Whether there is a checkpoint; then the history is taken from it.
 
         Raises:
-            ValueError: It is damaged, or another recipe's.
+            ValueError: It is damaged.
         """
         state = checkpoint.read_state(self.checkpoint)
         if state is None:
             return False
-        for key, expected in self._facts.items():
-            if state[key] != expected:
-                raise ValueError(
-                    f"The checkpoint is of another {key}. Received: "
-                    f"{str(self.checkpoint)!r}, which differs in "
-                    f"{_difference(state[key], expected)}. Give the options it was "
-                    "begun with, or choose another --out."
-                )
         self.history = state["history"]
         return True
 
@@ -377,8 +369,7 @@ class Keeper(keras.callbacks.Callback):
         if self._devices.chief:
             if better:
                 checkpoint.save_weights(self._best_file, self._kept)
-            state = {**self._facts, "history": self.history}
-            checkpoint.save(self.checkpoint, self.model, state)
+            checkpoint.save(self.checkpoint, self.model, {"history": self.history})
             self._log()
             self._report(row, better)
         if self.ended():
@@ -439,6 +430,24 @@ def _open_folder(out, resume):
             "with room that you may write to."
         ) from error
     return out
+
+
+def _check_recipe(out, recipe, devices):
+    """Refuses to go on with another recipe than the run was begun with."""
+    file, facts = out / "recipe.json", recipe.facts()
+    if not file.exists():
+        if devices.chief:
+            with checkpoint.replacing(file) as temporary:
+                temporary.write_text(json.dumps(facts, indent=1) + "\n")
+        return
+    begun = json.loads(file.read_text())
+    different = [key for key in facts if begun.get(key) != facts[key]]
+    if different:
+        raise ValueError(
+            f"The run is of another recipe. Received: {str(out)!r}, which was begun "
+            f"with one that differs in {', '.join(different)}. Give the options it was "
+            "begun with, or choose another --out."
+        )
 
 
 def _open_data(recipe, source):
@@ -597,13 +606,6 @@ def _in_words(stage):
         f"{stage.epochs} epochs at {stage.input_size} px, trunk {stage.trunk}, "
         f"BatchNorm {stage.batch_norm}, rate {stage.rate:g}"
     )
-
-
-def _difference(received, expected):
-    if not isinstance(expected, dict):
-        return f"{received!r} instead of {expected!r}"
-    keys = [key for key in expected if received.get(key) != expected[key]]
-    return ", ".join(keys) or "what it knows"
 
 
 def _has_tensorboard():

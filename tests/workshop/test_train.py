@@ -116,7 +116,7 @@ def test_what_a_run_leaves(runs, folder):
     out = runs / "whole"
     names = {path.name for path in out.iterdir()} - {"tensorboard", "last.stage0.npz"}
     final = {"model.keras", "model.weights.h5", "run.json"}
-    assert names == final | {"stage0.csv", "stage0.weights.h5"}
+    assert names == final | {"recipe.json", "stage0.csv", "stage0.weights.h5"}
     facts = json.loads((out / "run.json").read_text())
     faces, validation = data.carve(data.open_split("fer2013", folder, "train"))
     assert facts["trained_on"] == len(faces)
@@ -238,6 +238,7 @@ def test_checkpoints_that_do_not_fit_are_refused(refused, runs, folder, tmp_path
     out.mkdir()
     kept = out / "stage0.npz"
     shutil.copy(runs / "whole" / "last.stage0.npz", kept)
+    shutil.copy(runs / "whole" / "recipe.json", out)
     place = ("--data", folder, "--out", out, "--resume")
     line = refused("frozen", *place, "--seed", 5, recipes=RECIPES)
     assert "of another recipe" in line and "differs in seed." in line
