@@ -196,7 +196,7 @@ def test_wrong_usage(capsys, arguments, message):
 
 
 def test_list_and_info(capsys):
-    status, output, _ = run(capsys, "list", "*fer2013")
+    status, output, _ = run(capsys, "list", "patt*fer2013")
     assert (status, output) == (0, "patt_lite.fer2013\n")
     status, output, _ = run(capsys, "info", "patt_lite")
     assert status == 0

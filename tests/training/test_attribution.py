@@ -413,6 +413,7 @@ def test_sample_weights_count(pictures):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_that_votes_keeps_its_own_loss(pictures):
     model = ScanCCI(3, input_size=48, trunk="mobilenet_v1", shared=True)
     start = model.get_weights()

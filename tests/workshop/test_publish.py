@@ -105,6 +105,7 @@ def content(server, repo_id, revision="main"):
     return {path: server.blobs[file.etag] for path, file in files.items()}
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, pictures):
     status, out, errors = run("--all", "--repo-id", "me/", "--dry-run", tmp_path)
     assert (status, errors) == (0, "")
