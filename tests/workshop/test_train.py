@@ -261,7 +261,7 @@ def test_a_full_disk_ends_a_run_in_order(folder, tmp_path):
     line = end(process, 1)
     assert line.startswith("OSError: Could not write") and "Make room" in line
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names <= {"tensorboard"}
+    assert names <= {"recipe.json", "tensorboard"}
     # With room again, the same command goes on.
     end(start("frozen", folder, tmp_path / "run", "--resume"))
 
