@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from keras_fer import models, zoo
 from keras_fer.labels import from_dataset
+from keras_fer.zoo.presets import PRESETS
 from tfds_builders import derived
 from zoo import data, environment, evaluate, results_schema, subject, tables
 
@@ -456,7 +457,7 @@ def test_the_commit_is_that_of_a_working_copy_or_none(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["patt_lite.fer2013", "patt_lite.ferplus"])
+@pytest.mark.parametrize("name", sorted(PRESETS))
 def test_the_published_numbers_come_out_again(real_data, name):
     published = json.loads((tables.RESULTS / f"{name}.public_test.json").read_text())
     result = evaluate.evaluate(name, "default", real_data)

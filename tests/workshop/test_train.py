@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,11 +14,13 @@ import time
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from keras_fer import zoo
 from tests.workshop import train_worker
 from tests.workshop.train_worker import RECIPES, draw
 from zoo import checkpoint, data, train
+from zoo.recipe import Stage, constant
 
 ROOT = pathlib.Path(__file__).parents[2]
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -303,6 +306,39 @@ def test_a_run_on_jax_survives_a_kill(folder, tmp_path):
     pytest.importorskip("jax")
     kills = [["--kill", 5], ["--kill", 5]]
     killed_and_whole("plain", folder, tmp_path, kills, KERAS_BACKEND="jax")
+
+
+def test_patience_ends_a_stage(folder, tmp_path):
+    # Nothing learns at a rate of 0, so no epoch is better than the first.
+    stage = Stage(9, 0.0, 48, trunk="cached", schedule=constant, patience=2)
+    recipe = dataclasses.replace(RECIPES["frozen"], stages=(stage,))
+    train.train(recipe, folder, tmp_path / "run")
+    assert len(histories(tmp_path / "run")) == 3
+
+
+def _keras_cv(name):
+    import keras_cv  # takes seconds
+
+    return getattr(keras_cv.layers, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["network", "host"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [layers.RandAugment(), layers.RandomErasing()],
+        lambda: [_keras_cv("RandomCutout")(0.3, 0.3), _keras_cv("GridMask")()],
+    ],
+    ids=["keras", "keras_cv"],
+)
+def test_layers_that_hide_parts_of_a_face(folder, tmp_path, make, where):
+    stage = Stage(1, 1e-3, 48, augmentation=make if where == "network" else list)
+    recipe = dataclasses.replace(
+        RECIPES["frozen"], stages=(stage,), mixing=make if where == "host" else list
+    )
+    train.train(recipe, folder, tmp_path / "run")
+    assert np.isfinite(float(histories(tmp_path / "run")[0]["loss"]))
 
 
 @pytest.mark.slow
