@@ -217,7 +217,6 @@ def train_stage(model, recipe, stage, seed, faces, validation, file, devices):
             metrics=["accuracy"],
         )
         network.optimizer.build(network.trainable_variables)
-        kept.compile(loss="categorical_crossentropy", metrics=["accuracy"])
     keeper = Keeper(model, kept, validation, stage, file, devices, len(faces))
     if keeper.resumes():
         checkpoint.restore(keeper.checkpoint, network)
@@ -262,7 +261,7 @@ class Keeper(keras.callbacks.Callback):
 
     Args:
         model: The model in training.
-        kept: One like it, compiled, for averaged weights.
+        kept: One like it, for averaged weights.
         validation: `zoo.data.Faces`.
         stage: The `Stage`.
         file: Where the best weights go in the end; the other files lie beside it.
@@ -351,10 +350,12 @@ class Keeper(keras.callbacks.Callback):
         self._check_loss()
         self._average()
         images, targets = self._validation
-        scores = self._kept.evaluate(
-            images, targets, batch_size=256, verbose=0, return_dict=True
-        )
-        logs.update({f"val_{name}": value for name, value in scores.items()})
+        # Not `evaluate`, which fails where devices cannot share the first batch alike.
+        predicted = self._kept.predict(images, batch_size=256, verbose=0)
+        right = predicted.argmax(axis=1) == targets.argmax(axis=1)
+        likely = np.log(np.clip(predicted, keras.config.epsilon(), 1.0))
+        logs["val_accuracy"] = right.mean()
+        logs["val_loss"] = -(targets * likely).sum(axis=1).mean()
         rate = float(np.asarray(self.model.optimizer.learning_rate))
         row = {name: float(np.asarray(value)) for name, value in logs.items()}
         # Whatever took time since the epoch before, so that they add up.
