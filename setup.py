@@ -13,7 +13,7 @@ DATASETS = [
     "importlib_resources>=6.5",  # tensorflow-datasets needs it without saying so
     "apache-beam>=2.77",  # for AffectNet and Aff-Wild2
     "mlcroissant>=1.1",  # the command `tfds` needs it, whatever it is asked
-    "keras-cv>=0.9.0",  # for occluded pictures
+    "keras-cv>=0.9.0",  # for occluded images
 ]
 MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
 TRAIN = [*DATASETS, *MEASURE, "tensorboard>=2.20"]

@@ -6,8 +6,8 @@ at which its crops come nearest to FER2013's:
 
     python benchmarks/crop_margin.py --data FER2013_DIR --detectors mtcnn haar
 
-Method: random *training* pictures (48x48; none of them scores anything elsewhere) are
-enlarged to 160 pixels and set into the middle of a 320-pixel picture, whose border
+Method: random *training* images (48x48; none of them scores anything elsewhere) are
+enlarged to 160 pixels and set into the middle of a 320-pixel image, whose border
 repeats the crop's edge, blurred so that it holds no second face. A face is detected
 there and cropped again, aligned, with every margin. The prediction on that crop is
 compared with the one on the original 48x48 crop. Where a crop reaches over the
@@ -15,7 +15,7 @@ original's edge it sees the artificial border, so margins that are too wide lose
 they should: the model never saw so much around a face.
 
 Columns: share of faces found; agreement of the top label; mean absolute difference of
-probabilities; intersection over union of the two squares (before levelling the eyes);
+probabilities; intersection over union of the two squares (before leveling the eyes);
 side of the new crop over the original's.
 """
 
@@ -35,22 +35,22 @@ MARGINS = np.round(np.arange(-0.10, 0.41, 0.05), 2)
 
 
 def scene(crop):
-    """A 48x48 grey crop in the middle of a larger RGB picture, uint8."""
+    """A 48x48 gray crop in the middle of a larger RGB image, uint8."""
     import cv2
 
     border = (CANVAS - SIDE) // 2
     face = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    picture = cv2.copyMakeBorder(face, *[border] * 4, cv2.BORDER_REPLICATE)
-    picture = cv2.GaussianBlur(picture, (0, 0), SIDE / 8)
-    picture[border : border + SIDE, border : border + SIDE] = face
-    return np.repeat(picture[..., None], 3, axis=-1)
+    image = cv2.copyMakeBorder(face, *[border] * 4, cv2.BORDER_REPLICATE)
+    image = cv2.GaussianBlur(image, (0, 0), SIDE / 8)
+    image[border : border + SIDE, border : border + SIDE] = face
+    return np.repeat(image[..., None], 3, axis=-1)
 
 
 def overlap(face, margin):
     """IoU of a face's crop and the original's square, and the ratio of their sides."""
     x, y, width, height = face.box
     side = max(width, height) * (1 + 2 * margin)
-    # Distance of the two centres along each axis; the original's is the canvas'.
+    # Distance of the two centers along each axis; the original's is the canvas'.
     away = np.abs([x + width / 2 - CANVAS / 2, y + height / 2 - CANVAS / 2])
     shared = np.clip(np.minimum((side + SIDE) / 2 - away, min(side, SIDE)), 0, None)
     shared = shared.prod()
@@ -60,7 +60,7 @@ def overlap(face, margin):
 def measure(model, detector, crops, original):
     """Rows of (margin, found, agreement, difference, IoU, side) for one detector."""
     scenes = [scene(crop) for crop in crops]
-    found = [(i, faces.detect(picture, detector)) for i, picture in enumerate(scenes)]
+    found = [(i, faces.detect(image, detector)) for i, image in enumerate(scenes)]
     # The right face is the one in the middle.
     found = [(i, max(f, key=lambda face: overlap(face, 0)[0])) for i, f in found if f]
     if not found:
@@ -89,7 +89,7 @@ def main():
     parser.add_argument(
         "--detectors", nargs="+", default=["mtcnn", "haar"], help="or a .onnx file"
     )
-    parser.add_argument("--n", type=int, default=300, help="number of pictures")
+    parser.add_argument("--n", type=int, default=300, help="number of images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     arguments = parser.parse_args()

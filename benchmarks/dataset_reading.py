@@ -5,10 +5,10 @@
 FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and built
 with TFDS.
 
-Reading: every picture of the training split, decoded, shuffled and batched by tf.data,
+Reading: every image of the training split, decoded, shuffled and batched by tf.data,
 three ways, side by side in every round: `memory`, from the arrays
 (`from_tensor_slices`); `built`, from the built dataset; `cached`, from the built
-dataset behind `.cache()`, filled in the first round. Each gives every picture and its
+dataset behind `.cache()`, filled in the first round. Each gives every image and its
 label, with the same shuffle buffer, batch and prefetch. The first round warms up and is
 not counted. A ratio is that way's speed over the speed from memory, in the same round;
 median, lowest and highest over the rounds. Above 1 is faster than memory.
@@ -75,7 +75,7 @@ def memory(images, labels, sizes, folder):
 
 
 def reading(images, labels, data, rounds):
-    """Pictures a second of every way, and ratios to the speed from memory."""
+    """Images a second of every way, and ratios to the speed from memory."""
     import tensorflow as tf
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
@@ -102,7 +102,7 @@ def reading(images, labels, data, rounds):
         speeds = [len(images) / each for each in times[1:]]
         ratios = [a / b for a, b in zip(seconds["memory"][1:], times[1:], strict=True)]
         result[name] = {
-            "pictures_per_second": spread(speeds, 0),
+            "images_per_second": spread(speeds, 0),
             "ratio_to_memory": spread(ratios, 3),
         }
         print(f"{name:<8}", result[name])
@@ -144,7 +144,7 @@ def main():
 
     if arguments.out:
         result = {
-            "dataset": "fer2013/original, split train, 48x48 grey, PNG in TFRecord",
+            "dataset": "fer2013/original, split train, 48x48 gray, PNG in TFRecord",
             "rows": rows,
             "batch": BATCH,
             "shuffle": SHUFFLE,

@@ -2,19 +2,19 @@
 
     python -m benchmarks.training [--out FILE]
 
-Drawn pictures of 48x48, grey; speed does not depend on what they show. Everything runs
+Drawn images of 48x48, gray; speed does not depend on what they show. Everything runs
 side by side in every round, and a ratio is of one round; median, lowest and highest
 over the rounds. The first epoch of each run compiles and warms up and is not counted.
 
 Training: a stage of `zoo.train` (batches, the averages' own network, validation,
 checkpoints, logs) against a bare `model.fit` of the same network, with the same
-optimizer, augmentation, batch and validation pictures, from arrays. Above 1 is faster
+optimizer, augmentation, batch and validation images, from arrays. Above 1 is faster
 than the bare `fit`.
 
 PAL: seconds of an epoch of `PrivilegedAttribution` over those of cross-entropy alone,
-both by a bare `fit` on the same pictures without augmentation.
+both by a bare `fit` on the same images without augmentation.
 
-Input: batches alone, without training: pictures a second as they are and with MixUp,
+Input: batches alone, without training: images a second as they are and with MixUp,
 over those that train with the fastest network.
 """
 
@@ -40,8 +40,8 @@ from zoo.environment import environment
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.patt_lite_ferplus import varied
 
-ATTENTION = {"trunk": "mobilenet_v1", "grayscale": True}
-# The last number is the share of the pictures that a slow network gets.
+ATTENTION = {"backbone": "mobilenet_v1", "grayscale": True}
+# The last number is the share of the images that a slow network gets.
 MODELS = {
     "PAtt-Lite": ("PAttLite", {"grayscale": True}, 1),
     "LLAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "llam"}, 1),
@@ -92,7 +92,7 @@ def bare(recipe, faces, validation):
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
     model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("trunk"))
+    train.freeze_batch_norm(model.get_layer("backbone"))
     images = keras.Input(faces.images.shape[1:])
     augmented = keras.Sequential(stage.augmentation())(images)
     network = type(model)(images, model(augmented))
@@ -131,7 +131,7 @@ def pal(recipe, faces, weight):
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
     model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("trunk"))
+    train.freeze_batch_norm(model.get_layer("backbone"))
     if weight is None:
         return fit(model, recipe, faces.images, faces)
     landmarks = np.random.default_rng(0).uniform(0.2, 0.8, (len(faces), 51, 2))
@@ -141,7 +141,7 @@ def pal(recipe, faces, weight):
 
 
 def reading(faces, batch, rounds):
-    """Pictures a second of batches alone, of every kind and round."""
+    """Images a second of batches alone, of every kind and round."""
     steps = Batches.per_epoch(len(faces), batch)
     kinds = {"as they are": [], "with MixUp": [keras.layers.MixUp()]}
     speeds = {kind: [] for kind in kinds}
@@ -167,7 +167,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--pictures", type=int, default=5120, help="of an epoch")
+    parser.add_argument("--images", type=int, default=5120, help="of an epoch")
     parser.add_argument("--size", type=int, default=64, help="of the networks' input")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument(
@@ -180,7 +180,7 @@ def main():
     for name in options.models:
         architecture, arguments, share = MODELS[name]
         faces, validation = (
-            draw(round(share * options.pictures * part), seed)
+            draw(round(share * options.images * part), seed)
             for seed, part in enumerate((1, 0.1))
         )
         stage = Stage(options.epochs + 1, 1e-4, options.size, augmentation=varied)
@@ -203,8 +203,8 @@ def main():
         }
         fastest = max(fastest, *speeds["zoo.train"])
         measured[name] = {
-            "pictures": len(faces),
-            "pictures_per_second": {
+            "images": len(faces),
+            "images_per_second": {
                 way: spread(values, 0) for way, values in speeds.items()
             },
             "zoo_train_to_bare_fit": spread(
@@ -225,10 +225,10 @@ def main():
             ),
         }
         print(name, json.dumps(measured[name]), flush=True)
-    faces = draw(options.pictures, 0)
+    faces = draw(options.images, 0)
     alone = {
         kind: {
-            "pictures_per_second": spread(values, 0),
+            "images_per_second": spread(values, 0),
             "ratio_to_training": spread([each / fastest for each in values], 1),
         }
         for kind, values in reading(faces, options.batch, options.rounds).items()

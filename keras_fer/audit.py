@@ -1,9 +1,9 @@
 """What leaks from one split of a dataset into another, and what contradicts itself.
 
-The pictures are read once. Of each, 34 bytes stay in memory: a hash of its pixels, a
+The images are read once. Of each, 34 bytes stay in memory: a hash of its pixels, a
 64-bit difference hash of what it looks like (Krawetz, "Kind of Like That", 2013), a
 hash of its name, and numbers for its split, label and subject. A thumbnail waits in a
-temporary file (576 MB for a million pictures) for the comparison of those whose hashes
+temporary file (576 MB for a million images) for the comparison of those whose hashes
 are near. Names are read in a second pass, for what is listed alone.
 """
 
@@ -20,11 +20,11 @@ import zipfile
 import numpy as np
 
 # What counts as a near-duplicate, chosen by looking at pairs of FER2013 after comparing
-# all of its pictures with all others. Of 40 random pairs with a correlation from 0.95
-# to 0.96, all show one photograph, cropped, scaled or stamped anew; of 40 from 0.92 to
+# all of its images with all others. Of 40 random pairs with a correlation from 0.95
+# to 0.96, all show one photograph, cropped, scaled or stamped again; of 40 from 0.92 to
 # 0.95, two show different people. A radius of 7 finds 96 % of the 1,331 pairs from
 # 0.95 and all of the 430 from 0.98, and is the most that `_candidates` can do.
-# Of FER2013's pictures stored anew as JPEG, scaled or made darker, 99.8 % are found; of
+# Of FER2013's images stored again as JPEG, scaled or made darker, 99.8 % are found; of
 # those moved by 2 % of their width 37 %, of those cropped by 8 % 1 %, mirrored none.
 RADIUS = 7
 CORRELATION = 0.95
@@ -38,12 +38,12 @@ _THUMBNAIL = 24
 _BLOCK = 8192
 _COMPARED = 2**18
 
-# A part of the hash, 16 of its 64 bits, finds the pictures to compare. Where so many
-# share one (frames of a video, black pictures), each is compared with those that
+# A part of the hash, 16 of its 64 bits, finds the images to compare. Where so many
+# share one (frames of a video, black images), each is compared with those that
 # follow it this closely, and what is left out is counted.
 _CROWD = 4096
 
-# How much of a large group of identical pictures is listed.
+# How much of a large group of identical images is listed.
 _GROUP = 100
 
 _SPLITS = ("train", "test", "val", "valid", "dev", "public", "private", "fold")
@@ -51,7 +51,7 @@ _SPLITS = ("train", "test", "val", "valid", "dev", "public", "private", "fold")
 
 @dataclasses.dataclass
 class _Item:
-    """A picture that has not been read yet."""
+    """An image that has not been read yet."""
 
     name: str
     split: str
@@ -66,7 +66,7 @@ def audit(source):
     Args:
         source: One of
 
-            - a folder of pictures. Where one of its subfolders is named like a split
+            - a folder of images. Where one of its subfolders is named like a split
               (`train`, `training`, `val`, `test`, `PublicTest`, `fold_3`, ...), its
               subfolders are the splits and theirs the labels; otherwise, its
               subfolders are the labels of the only split, `all`.
@@ -78,28 +78,28 @@ def audit(source):
     Returns:
         What `keras-fer audit --json` prints, a dict of plain values:
 
-        - `source`, `pictures` that were read, `splits` with how many each holds;
+        - `source`, `images` that were read, `splits` with how many each holds;
         - `unreadable`: `count` and the `first` names with what is wrong;
-        - `overlapping`: of a split, how many pictures are by id and pixels also in a
+        - `overlapping`: of a split, how many images are by id and pixels also in a
           larger one, such as those of a challenge subset; the rest is without them;
-        - `exact`: identical pixels: `groups`, `copies` (pictures but the first of each
+        - `exact`: identical pixels: `groups`, `copies` (images but the first of each
           group), `within` (copies of each split), `across`: of every two splits, how
-          many `pictures` of the one (`of`) occur `in` the other, and `listed` groups;
+          many `images` of the one (`of`) occur `in` the other, and `listed` groups;
         - `conflicts`: `groups` of identical pixels with several labels, `listed`;
         - `near`: nearly the same pixels, as after compression, scaling, or a change of
           brightness (few of those that were moved or cropped are found, none that were
           mirrored): `pairs`, `within`, `across` with the number of `pairs` and of the
-          `pictures` of one in them, `left_out` comparisons, and `listed` pairs with
-          their correlation. Identical pictures count once a split;
+          `images` of one in them, `left_out` comparisons, and `listed` pairs with
+          their correlation. Identical images count once a split;
         - `subjects`: `null` where none is known; otherwise how many are `known`, how
-          many in several splits (`across`), `listed` with their pictures in each.
+          many in several splits (`across`), `listed` with their images in each.
 
         Lists end after `LISTED` entries; what is across splits and what is closest
         comes first.
 
     Raises:
         FileNotFoundError: There is no such folder or dataset, or it is not prepared.
-        ValueError: It holds no pictures.
+        ValueError: It holds no images.
         ImportError: A dataset is asked for without tensorflow-datasets.
     """
     items = _open(source)
@@ -107,15 +107,15 @@ def audit(source):
         facts = _read(items, thumbnails)
         if not len(facts.split):
             raise ValueError(
-                f"No pictures to audit. Received: {str(source)!r} with "
-                f"{facts.unreadable['count']} unreadable pictures. Expected a folder "
-                "of pictures, a folder of SPLIT.npz files, or a TFDS dataset."
+                f"No images to audit. Received: {str(source)!r} with "
+                f"{facts.unreadable['count']} unreadable images. Expected a folder "
+                "of images, a folder of SPLIT.npz files, or a TFDS dataset."
             )
         exact, conflicts = _exact(facts)
         near = _near(facts, thumbnails)
     report = {
         "source": str(source),
-        "pictures": len(facts.split) + sum(facts.overlapping.values()),
+        "images": len(facts.split) + sum(facts.overlapping.values()),
         "splits": facts.sizes,
         "unreadable": facts.unreadable,
         "overlapping": facts.overlapping,
@@ -128,10 +128,57 @@ def audit(source):
     return report
 
 
+def duplicate_groups(images):
+    """Numbers images so that exact and near-duplicates share a number.
+
+    Near-duplicates are those of `audit`; a group holds whatever is linked by a chain of
+    them.
+
+    Args:
+        images: uint8 images `(N, H, W)` or `(N, H, W, C)`, or a sequence of images of
+            any size. 592 bytes of each stay in memory.
+
+    Returns:
+        int64 `(N,)`: of each image, the index of the first image of its group.
+    """
+    pixels = np.zeros(len(images), np.uint64)
+    thumbnails = np.zeros((len(images), _THUMBNAIL, _THUMBNAIL), np.uint8)
+    for index, image in enumerate(images):
+        pixels[index], thumbnails[index] = _digest(image), _thumbnail(image)
+    looks = np.concatenate(
+        [
+            np.zeros(0, np.uint64),
+            *(
+                _difference_hash(thumbnails[start : start + _BLOCK])
+                for start in range(0, len(images), _BLOCK)
+            ),
+        ]
+    )
+    thumbnails = thumbnails.reshape(-1, _THUMBNAIL**2)
+    _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
+    kept = np.sort(first[looks[first] != 0])  # A flat image looks like nothing.
+    pairs = [(np.arange(len(images)), first[inverse])]
+    for one, other in _candidates(looks[kept], [0]):
+        one, other = kept[one], kept[other]
+        found = _correlation(thumbnails, one, other) >= CORRELATION
+        pairs.append((one[found], other[found]))
+    one, other = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    # The least index spreads along the pairs until nothing changes.
+    group = np.arange(len(images))
+    while True:
+        least = np.minimum(group[one], group[other])
+        spread = group.copy()
+        np.minimum.at(spread, one, least)
+        np.minimum.at(spread, other, least)
+        if np.array_equal(spread, group):
+            return group
+        group = spread
+
+
 def table(report):
     """The report of `audit` as text for people, a few examples of each finding."""
     sizes = ", ".join(f"{split} {n:,}" for split, n in report["splits"].items())
-    lines = [f"{report['source']}: {report['pictures']:,} pictures ({sizes})"]
+    lines = [f"{report['source']}: {report['images']:,} images ({sizes})"]
 
     def row(text, number, examples=()):
         lines.append(f"  {text:<58}{number:>12,}")
@@ -152,7 +199,7 @@ def table(report):
     for split, count in exact["within"].items():
         row(f"copies within {split}", count)
     for entry in exact["across"]:
-        row(f"of {entry['of']} are in {entry['in']}", entry["pictures"])
+        row(f"of {entry['of']} are in {entry['in']}", entry["images"])
     conflicts = report["conflicts"]
     row(
         "groups with conflicting labels",
@@ -176,9 +223,9 @@ def table(report):
     for split, count in near["within"].items():
         row(f"pairs within {split}", count)
     for entry in near["across"]:
-        row(f"of {entry['of']} are nearly in {entry['in']}", entry["pictures"])
+        row(f"of {entry['of']} are nearly in {entry['in']}", entry["images"])
     if near["left_out"]:
-        row("comparisons left out where pictures crowd", near["left_out"])
+        row("comparisons left out where images crowd", near["left_out"])
 
     subjects = report["subjects"]
     lines.append("subjects")
@@ -200,10 +247,10 @@ def table(report):
 
 def _together(entry):
     parts = [
-        picture["name"] + (f" ({picture['label']})" if picture["label"] else "")
-        for picture in entry["pictures"][:4]
+        image["name"] + (f" ({image['label']})" if image["label"] else "")
+        for image in entry["images"][:4]
     ]
-    more = len(entry["pictures"]) - len(parts)
+    more = len(entry["images"]) - len(parts)
     return " = ".join(parts) + (f" and {more} more" if more else "")
 
 
@@ -216,7 +263,7 @@ def _open(source):
         return _Dataset(_builder(str(source)), str(source))
     if not folder.is_dir():
         raise NotADirectoryError(
-            f"Not a folder. Received: {str(source)!r}. Expected a folder of pictures "
+            f"Not a folder. Received: {str(source)!r}. Expected a folder of images "
             "or of SPLIT.npz files, or the name of a TFDS dataset."
         )
     if (folder / "dataset_info.json").is_file():
@@ -248,10 +295,10 @@ def _builder(name):
 
 
 class _Folder:
-    """Pictures in folders."""
+    """Images in folders."""
 
     def __init__(self, root):
-        from keras_fer.faces.pictures import SUFFIXES
+        from keras_fer.faces.images import SUFFIXES
 
         self.root = root
         self.suffixes = SUFFIXES
@@ -260,14 +307,14 @@ class _Folder:
         )
 
     def __iter__(self):
-        from keras_fer.faces import read_picture
+        from keras_fer.faces import read_image
 
         for path in self._walk(self.root, ()):
             *parents, _ = parts = path.relative_to(self.root).parts
             split, *labels = parents if self.split and parents else ["all", *parents]
             label = labels[0] if labels else None
             name = "/".join(parts)
-            yield _Item(name, split, label, None, lambda path=path: read_picture(path))
+            yield _Item(name, split, label, None, lambda path=path: read_image(path))
 
     def _walk(self, folder, above):
         # Sorted folder by folder: the list of all names never is in memory at once.
@@ -329,7 +376,7 @@ def _has_images(path):
 def _check_images(path, images):
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise ValueError(
-            f"images of {path} are no pictures. Received: shape={images.shape}, "
+            f"images of {path} are no images. Received: shape={images.shape}, "
             f"dtype={images.dtype}. Expected uint8 (N, H, W) or (N, H, W, C)."
         )
 
@@ -347,7 +394,7 @@ class _Dataset:
         features = builder.info.features
         if "image" not in features:
             raise ValueError(
-                f"{name!r} has no pictures. Received: features {', '.join(features)}. "
+                f"{name!r} has no images. Received: features {', '.join(features)}. "
                 "Expected one named image."
             )
         self.keys = [
@@ -375,7 +422,7 @@ class _Dataset:
                 )
 
     def _examples(self, split):
-        """Dicts of features, pictures as the bytes that are stored."""
+        """Dicts of features, images as the bytes that are stored."""
         import tensorflow_datasets as tfds
 
         decoders = {"image": tfds.decode.SkipDecoding()}
@@ -407,15 +454,15 @@ def _text(value):
 def _decode(content):
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as picture:
-        return np.asarray(picture.convert("L" if picture.mode == "L" else "RGB"))
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
 
 
-# The one pass over the pictures.
+# The one pass over the images.
 
 
 class _Facts:
-    """What stays of the pictures, in arrays of one entry a picture."""
+    """What stays of the images, in arrays of one entry an image."""
 
     def __init__(self):
         self.pixels = array.array("Q")
@@ -452,7 +499,7 @@ class _Facts:
             setattr(self, name, getattr(self, name)[self.row])
 
     def places(self, indices):
-        """Where pictures are in the source, which counts the unreadable ones too."""
+        """Where images are in the source, which counts the unreadable ones too."""
         rows = self.row[indices].astype(np.int64)
         before = self.gaps.astype(np.int64) - np.arange(len(self.gaps))
         return rows + np.searchsorted(before, rows, side="right")
@@ -463,7 +510,7 @@ def _positive(pairs):
 
 
 def _read(items, file):
-    """Reads all pictures; their thumbnails go to the file."""
+    """Reads all images; their thumbnails go to the file."""
     from tqdm import tqdm
 
     facts, block = _Facts(), []
@@ -476,7 +523,7 @@ def _read(items, file):
             block.clear()
 
     # On a terminal only, to standard error.
-    for place, item in enumerate(tqdm(items, unit="picture", disable=None)):
+    for place, item in enumerate(tqdm(items, unit="image", disable=None)):
         facts.sizes[item.split] = facts.sizes.get(item.split, 0) + 1
         try:
             image = item.read()
@@ -510,7 +557,7 @@ def _hash(content):
 
 
 def _digest(image):
-    # In a million pictures, any two that differ share a hash with a chance of 3e-8.
+    # In a million images, any two that differ share a hash with a chance of 3e-8.
     image = np.ascontiguousarray(image)
     return _hash(repr(image.shape[:2]).encode() + image.tobytes())
 
@@ -542,7 +589,7 @@ def _difference_hash(thumbnails):
     return np.packbits(bits.reshape(-1, 64), axis=1).view(np.uint64)[:, 0]
 
 
-# What is found. Pictures are indices here; `_name` puts names in their place.
+# What is found. Images are indices here; `_name` puts names in their place.
 
 
 def _exact(facts):
@@ -567,7 +614,7 @@ def _exact(facts):
             zip(splits, np.maximum(counts - 1, 0).sum(axis=0), strict=True)
         ),
         "across": [
-            {"of": splits[a], "in": splits[b], "pictures": int(shared[a, b])}
+            {"of": splits[a], "in": splits[b], "images": int(shared[a, b])}
             for a in range(len(splits))
             for b in range(len(splits))
             if a != b and shared[a, b]
@@ -581,7 +628,7 @@ def _exact(facts):
         return [
             {
                 "size": int(sizes[g]),
-                "pictures": members[starts[g] : starts[g] + sizes[g]][:_GROUP].tolist(),
+                "images": members[starts[g] : starts[g] + sizes[g]][:_GROUP].tolist(),
             }
             for g in groups
         ]
@@ -599,8 +646,8 @@ def _exact(facts):
 
 
 def _near(facts, file):
-    """Pairs of pictures that are nearly the same; copies of one count once a split."""
-    # The hash of a picture of one colour, which looks like nothing, is 0.
+    """Pairs of images that are nearly the same; copies of one count once a split."""
+    # The hash of an image of one color, which looks like nothing, is 0.
     kept = np.flatnonzero(facts.looks)
     order = kept[np.lexsort((facts.split[kept], facts.pixels[kept]))]
     new = np.ones(len(order), bool)
@@ -611,7 +658,7 @@ def _near(facts, file):
 
     splits = facts.splits
     counts = np.zeros((len(splits), len(splits)), np.int64)
-    twins = {}  # For a pair of splits, which pictures of the first are in the second.
+    twins = {}  # For a pair of splits, which images of the first are in the second.
     best = np.zeros((0, 3))
     left_out = [0]
     for first, second in _candidates(facts.looks[kept], left_out):
@@ -623,11 +670,11 @@ def _near(facts, file):
         first, second, correlation = first[found], second[found], correlation[found]
         a, b = facts.split[first], facts.split[second]
         np.add.at(counts, (np.minimum(a, b), np.maximum(a, b)), 1)
-        for one, two, pictures in ((a, b, first), (b, a, second)):
+        for one, two, images in ((a, b, first), (b, a, second)):
             for key in set(zip(one[one != two], two[one != two], strict=True)):
                 chosen = (one == key[0]) & (two == key[1])
                 twins.setdefault(key, np.zeros(len(facts.split), bool))[
-                    pictures[chosen]
+                    images[chosen]
                 ] = True
         # Those across splits first, then the closest.
         pairs = np.stack([first, second, correlation + 2.0 * (a != b)], axis=1)
@@ -643,13 +690,13 @@ def _near(facts, file):
                 "of": splits[a],
                 "in": splits[b],
                 "pairs": int(counts[min(a, b), max(a, b)]),
-                "pictures": int(twins[a, b].sum()),
+                "images": int(twins[a, b].sum()),
             }
             for a, b in sorted(twins)
         ],
         "left_out": left_out[0],
         "listed": [
-            {"correlation": round(score % 2, 4), "pictures": [int(a), int(b)]}
+            {"correlation": round(score % 2, 4), "images": [int(a), int(b)]}
             for a, b, score in best.tolist()
         ],
     }
@@ -660,7 +707,7 @@ def _candidates(hashes, left_out):
 
     Of the four 16-bit parts of hashes 7 bits apart, at least one differs by a bit or
     none (Norouzi et al., "Fast Search in Hamming Space with Multi-Index Hashing", CVPR
-    2012). So for every part, the pictures are sorted by it, and each is compared with
+    2012). So for every part, the images are sorted by it, and each is compared with
     those that come after it and have the same part, up to a bit.
 
     Args:
@@ -705,7 +752,7 @@ def _candidates(hashes, left_out):
 
 
 def _correlation(thumbnails, first, second):
-    """Correlation of the pixels of pairs, `(N,)`; 0 for those of one colour."""
+    """Correlation of the pixels of pairs, `(N,)`; 0 for those of one color."""
     result = np.zeros(len(first))
     for start in range(0, len(first), _BLOCK):
         here = slice(start, start + _BLOCK)
@@ -739,13 +786,13 @@ def _subjects(facts):
 
 
 def _name(report, facts, items):
-    """Puts pictures' names, splits and labels where their indices are."""
+    """Puts images' names, splits and labels where their indices are."""
     entries = [
         entry
         for part in ("exact", "conflicts", "near")
         for entry in report[part]["listed"]
     ]
-    wanted = np.unique([i for entry in entries for i in entry["pictures"]]).astype(int)
+    wanted = np.unique([i for entry in entries for i in entry["images"]]).astype(int)
     if not len(wanted):
         return
     named = {}
@@ -758,4 +805,4 @@ def _name(report, facts, items):
                 "label": item.label,
             }
     for entry in entries:
-        entry["pictures"] = [named[i] for i in entry["pictures"]]
+        entry["images"] = [named[i] for i in entry["images"]]

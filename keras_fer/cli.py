@@ -13,19 +13,19 @@ import keras_fer
 from keras_fer import zoo
 
 _SCHEMA = """\
---json prints one line for each picture:
+--json prints one line for each image:
   {"path": str, "faces": [FACE, ...], "error": null or str}
 FACE, largest first:
   {"box": [x, y, width, height], "label": str, "confidence": 0-1,
    "probabilities": {label: 0-1, ...}}
-Boxes are in pixels of the upright picture. "faces" is empty where none was found.
+Boxes are in pixels of the upright image. "faces" is empty where none was found.
 
-Exit status: 0 when every picture was read, 1 when one could not be (the others are
+Exit status: 0 when every image was read, 1 when one could not be (the others are
 still done), 2 on wrong usage."""
 
 _AUDIT = """\
 DATASET_OR_FOLDER is one of
-  a folder of pictures; subfolders named like splits (train, test, val, ...) are the
+  a folder of images; subfolders named like splits (train, test, val, ...) are the
     splits and theirs the labels, otherwise subfolders are labels
   a folder of SPLIT.npz files with the arrays images, label and subject (the last two
     where known)
@@ -34,7 +34,7 @@ DATASET_OR_FOLDER is one of
 
 --json prints one object; see `keras_fer.audit.audit`.
 
-Exit status: 0 when every picture was read, whatever was found, 1 when one could not be
+Exit status: 0 when every image was read, whatever was found, 1 when one could not be
 (the others are still compared), 2 on wrong usage."""
 
 
@@ -69,8 +69,8 @@ def _parser():
 
     predict = commands.add_parser(
         "predict",
-        help="find faces in pictures and what they express",
-        description="Finds the faces in pictures and what they express.",
+        help="find faces in images and what they express",
+        description="Finds the faces in images and what they express.",
         epilog=_SCHEMA,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -78,7 +78,7 @@ def _parser():
         "paths",
         nargs="*",
         metavar="PATH",
-        help="pictures, folders and patterns (default: a sample portrait)",
+        help="images, folders and patterns (default: a sample portrait)",
     )
     predict.add_argument(
         "--model",
@@ -95,7 +95,7 @@ def _parser():
         "--save",
         metavar="DIR",
         type=pathlib.Path,
-        help="write annotated pictures there, as NAME_faces.png",
+        help="write annotated images there, as NAME_faces.png",
     )
     predict.add_argument(
         "--explain",
@@ -113,8 +113,8 @@ def _parser():
     audit = commands.add_parser(
         "audit",
         help="find duplicates and leaks in a dataset",
-        description="Finds identical and nearly identical pictures within and across "
-        "splits, conflicting labels of identical pictures, and subjects in several "
+        description="Finds identical and nearly identical images within and across "
+        "splits, conflicting labels of identical images, and subjects in several "
         "splits.",
         epilog=_AUDIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -147,8 +147,8 @@ def _audit(options):
     print(json.dumps(report) if options.json else audit.table(report))
     failed = report["unreadable"]["count"]
     if failed:
-        count = f"{failed} of {failed + report['pictures']}"
-        print(f"keras-fer: {count} pictures failed", file=sys.stderr)
+        count = f"{failed} of {failed + report['images']}"
+        print(f"keras-fer: {count} images failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -178,10 +178,10 @@ def _predict(options):
     except ValueError as error:
         raise _UsageError(error) from None
     if options.explain and not options.save:
-        raise _UsageError("--explain writes pictures: say where with --save DIR")
+        raise _UsageError("--explain writes images: say where with --save DIR")
     if options.save:
         options.save.mkdir(parents=True, exist_ok=True)
-    paths = faces.find_pictures(options.paths or _sample())
+    paths = faces.find_images(options.paths or _sample())
     _start(options.detector)
     model = zoo.load(options.model)
     warnings.showwarning = _show_warning
@@ -189,15 +189,15 @@ def _predict(options):
 
     failed = 0
     taken = set()
-    # On a terminal with several pictures only; tqdm writes to standard error.
-    for path in tqdm(paths, unit="picture", disable=None if len(paths) > 1 else True):
+    # On a terminal with several images only; tqdm writes to standard error.
+    for path in tqdm(paths, unit="image", disable=None if len(paths) > 1 else True):
         found, error = [], None
         try:
-            picture = faces.read_picture(path)
-            found = faces.analyze(picture, model=model, detector=options.detector)
+            image = faces.read_image(path)
+            found = faces.analyze(image, model=model, detector=options.detector)
             if options.save:
                 target = options.save / _name(path, taken)
-                _save(picture, found, target, model, methods)
+                _save(image, found, target, model, methods)
         except (OSError, ValueError, MemoryError) as problem:
             error = _one_line(problem)
             failed += 1
@@ -210,7 +210,7 @@ def _predict(options):
             with tqdm.external_write_mode(sys.stderr):
                 print(f"keras-fer: {error}", file=sys.stderr)
     if failed and len(paths) > 1:
-        print(f"keras-fer: {failed} of {len(paths)} pictures failed", file=sys.stderr)
+        print(f"keras-fer: {failed} of {len(paths)} images failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -282,7 +282,7 @@ def _text(path, found):
 
 
 def _name(path, taken):
-    """A name of its own for every picture, also for two of one name."""
+    """A name of its own for every image, also for two of one name."""
     stem = pathlib.Path(path).stem
     name, number = stem, 1
     while name in taken:
@@ -311,20 +311,20 @@ def _methods(model):
     return methods
 
 
-def _save(picture, found, target, model, methods):
-    """Writes a picture with its faces, and one for each method."""
+def _save(image, found, target, model, methods):
+    """Writes an image with its faces, and one for each method."""
     from PIL import Image
 
     from keras_fer import faces
 
-    pictures = {"faces": picture}
+    images = {"faces": image}
     if found and methods:
         from keras_fer.explanation import overlay
 
         for method in methods:
-            heat = faces.explain_faces(model, picture, found, method)
-            pictures[method] = overlay(picture, heat)
-    for name, canvas in pictures.items():
+            heat = faces.explain_faces(model, image, found, method)
+            images[method] = overlay(image, heat)
+    for name, canvas in images.items():
         file = target.with_name(f"{target.name}_{name}.png")
         Image.fromarray(faces.draw(canvas, found)).save(file)
 

@@ -1,4 +1,4 @@
-"""Where a model looks: heat maps over pictures."""
+"""Where a model looks: heat maps over images."""
 
 import inspect
 import weakref
@@ -7,17 +7,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_fer.faces.pictures import as_picture
+from keras_fer.faces.images import as_image
 from keras_fer.models.probe import Probe, is_graph, unfold
 
 METHODS = ("grad_input", "grad_cam", "attention")
 
-# Pictures a pass, which bounds memory: a gradient keeps all that the model computes.
+# Images a pass, which bounds memory: a gradient keeps all that the model computes.
 _BATCH = 16
 
 
 def explain(model, images, method="grad_input", layer=None):
-    """Heat maps of what a model's prediction rests on, one for each picture.
+    """Heat maps of what a model's prediction rests on, one for each image.
 
     - `"grad_input"`: `|dS/df| * f` at a layer, with S the sum of the logits'
       magnitudes, averaged over the channels; below 0 is 0. What PAL trains (Bonnard et
@@ -31,11 +31,11 @@ def explain(model, images, method="grad_input", layer=None):
       Attention among patches is what each receives from all.
 
     A map is upsampled bilinearly and scaled to a maximum of 1, so that maps compare
-    places of one picture, not pictures. The model runs in inference mode; no map
-    depends on the pictures beside it.
+    places of one image, not images. The model runs in inference mode; no map
+    depends on the images beside it.
 
     Args:
-        model: A functional or sequential model with one input, pictures, and one
+        model: A functional or sequential model with one input, images, and one
             output, such as any of `keras_fer.models`. The gradient methods want it to
             end in logits or in a softmax.
         images: `(B, H, W, 1)` or `(B, H, W, 3)`, 0–255, as the model takes them.
@@ -45,10 +45,10 @@ def explain(model, images, method="grad_input", layer=None):
             the last attention layer.
 
     Returns:
-        `(B, H, W)` float32 in [0, 1]; zeros where nothing is attributed to a picture.
+        `(B, H, W)` float32 in [0, 1]; zeros where nothing is attributed to an image.
 
     Raises:
-        ValueError: The method is unknown, the pictures have another shape, the model
+        ValueError: The method is unknown, the images have another shape, the model
             is of another kind or has no attention layer, or there is no such layer.
         NotImplementedError: A gradient on a backend that is neither TensorFlow nor
             JAX.
@@ -66,9 +66,9 @@ def explain(model, images, method="grad_input", layer=None):
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
-            "Expected pictures of shape (batch, height, width, 1) or (batch, height, "
+            "Expected images of shape (batch, height, width, 1) or (batch, height, "
             f"width, 3). Received: shape={images.shape}. Add the batch axis to a "
-            "single picture with image[None]; drop an alpha channel with "
+            "single image with image[None]; drop an alpha channel with "
             "images[..., :3]."
         )
     find = {"grad_input": _grad_input, "grad_cam": _grad_cam, "attention": _attention}
@@ -87,30 +87,30 @@ def explain(model, images, method="grad_input", layer=None):
 
 
 def overlay(image, heat, opacity=0.5):
-    """Lays a heat map over a picture, in the colours of Matplotlib's viridis.
+    """Lays a heat map over an image, in the colors of Matplotlib's viridis.
 
-    The picture stays as it is where there is no heat.
+    The image stays as it is where there is no heat.
 
     Args:
-        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, gray or RGB, 0–255.
         heat: `(H, W)` in [0, 1].
-        opacity: Share of the colour where the heat is 1, in [0, 1].
+        opacity: Share of the color where the heat is 1, in [0, 1].
 
     Returns:
         `(H, W, 3)` uint8 RGB.
 
     Raises:
-        PictureError: The array is not a picture.
+        ImageError: The array is not an image.
         ValueError: The heat has another size or range, or `opacity` is out of range.
     """
     import matplotlib
 
-    image, heat = as_picture(image), np.asarray(heat, dtype="float32")
+    image, heat = as_image(image), np.asarray(heat, dtype="float32")
     if heat.shape != image.shape[:2]:
         raise ValueError(
-            f"Expected a heat map of the picture's size, {image.shape[:2]}. Received: "
-            f"shape={heat.shape}. Lay maps over the pictures that were explained, or "
-            "put one of a crop on its photo with keras_fer.faces.put_back."
+            f"Expected a heat map of the image's size, {image.shape[:2]}. Received: "
+            f"shape={heat.shape}. Lay maps over the images that were explained, or "
+            "put one of a crop on its photo with keras_fer.faces.paste_heatmap."
         )
     if not ((heat >= 0) & (heat <= 1)).all():
         raise ValueError(
@@ -121,9 +121,9 @@ def overlay(image, heat, opacity=0.5):
         raise ValueError(
             f"`opacity` should be from 0 to 1. Received: opacity={opacity!r}"
         )
-    colours = matplotlib.colormaps["viridis"](heat)[..., :3] * 255
+    colors = matplotlib.colormaps["viridis"](heat)[..., :3] * 255
     share = opacity * heat[..., None]
-    return np.rint((1 - share) * image + share * colours).astype(np.uint8)
+    return np.rint((1 - share) * image + share * colors).astype(np.uint8)
 
 
 def _grad_input(model, images, layer):
@@ -165,7 +165,7 @@ def _attention(model, images, layer):
 
 
 def _attention_layer(model, layer):
-    """An attention layer, after a model from pictures to its inputs."""
+    """An attention layer, after a model from images to its inputs."""
     found = {}
 
     # Keras makes no model of a layer that has one output here and two there, so the
@@ -196,7 +196,7 @@ def _attention_layer(model, layer):
     return keras.Model(images, inputs), operation
 
 
-# Opening a model costs more than a picture, and leaves nodes on its layers.
+# Opening a model costs more than an image, and leaves nodes on its layers.
 _graphs = weakref.WeakKeyDictionary()
 
 

@@ -35,21 +35,21 @@ def real_data():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """Forty grey pictures of smooth noise, uint8 (40, 48, 48, 1)."""
+def images():
+    """Forty gray images of smooth noise, uint8 (40, 48, 48, 1)."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (40, 6, 6, 1))
     return coarse.repeat(8, axis=1).repeat(8, axis=2).astype("uint8")
 
 
 @pytest.fixture(scope="class")
-def built(request, pictures):
-    """The model of a `ModelContract`, with weights that tell the pictures apart."""
+def built(request, images):
+    """The model of a `ModelContract`, with weights that tell the images apart."""
     from tests.contract import disturb, settle
 
     model = request.cls.build()
     disturb(model)
-    settle(model, pictures)
+    settle(model, images)
     return model
 
 

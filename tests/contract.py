@@ -48,14 +48,14 @@ def disturb(layer, seed=0):
         weight.assign(value.astype("float32"))
 
 
-def settle(model, pictures):
-    """Gives BatchNorm the statistics of pictures, which random networks lose."""
+def settle(model, images):
+    """Gives BatchNorm the statistics of images, which random networks lose."""
     for momentum in (0.0, 0.99):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = momentum
         if not momentum:
-            model(pictures, training=True)
+            model(images, training=True)
 
 
 def count(weights):
@@ -184,7 +184,7 @@ class LayerContract:
 
 
 class ModelContract:
-    """What a model is held to, on pictures of 48 pixels.
+    """What a model is held to, on images of 48 pixels.
 
     Attributes:
         model: The function that builds it.
@@ -207,48 +207,48 @@ class ModelContract:
         assert count(built.trainable_weights) == self.parameters[0]
         assert count(built.non_trainable_weights) == self.parameters[1]
 
-    def test_a_clone_is_the_same(self, built, pictures):
+    def test_a_clone_is_the_same(self, built, images):
         clone = keras.models.clone_model(built)
         clone.set_weights(built.get_weights())
         assert type(clone) is type(built)
         assert (clone.labels, clone.input_size) == (built.labels, built.input_size)
-        expected = built.predict(pictures[:7], verbose=0)
-        np.testing.assert_allclose(clone.predict(pictures[:7], verbose=0), expected)
+        expected = built.predict(images[:7], verbose=0)
+        np.testing.assert_allclose(clone.predict(images[:7], verbose=0), expected)
 
-    def test_mixed_precision_keeps_float32_probabilities(self, pictures):
+    def test_mixed_precision_keeps_float32_probabilities(self, images):
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
             model = self.build()
         finally:
             keras.config.set_dtype_policy("float32")
-        assert model.get_layer("trunk").layers[-1].compute_dtype == "bfloat16"
-        probabilities = model.predict(pictures[:3], verbose=0)
+        assert model.get_layer("backbone").layers[-1].compute_dtype == "bfloat16"
+        probabilities = model.predict(images[:3], verbose=0)
         assert probabilities.dtype == "float32"
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
-    def test_one_step_trains_everything(self, built, pictures):
+    def test_one_step_trains_everything(self, built, images):
         weights = [weight.copy() for weight in built.get_weights()]
         loss = "sparse_categorical_crossentropy"
         targets = np.arange(21) % 3
-        assert_one_step_trains_everything(built, pictures[:21], targets, loss)
+        assert_one_step_trains_everything(built, images[:21], targets, loss)
         built.set_weights(weights)
 
-    def test_batch_independence(self, built, pictures):
-        assert built.predict(pictures[:21], verbose=0).std(axis=0).max() > 0.01
-        assert_batch_independent(built, pictures[:21], sizes=(1, 7))
+    def test_batch_independence(self, built, images):
+        assert built.predict(images[:21], verbose=0).std(axis=0).max() > 0.01
+        assert_batch_independent(built, images[:21], sizes=(1, 7))
 
-    def test_a_new_head_keeps_the_rest(self, built, pictures):
+    def test_a_new_head_keeps_the_rest(self, built, images):
         fresh = built.replace_head(["a", "b", "c", "d"])
         assert type(fresh) is type(built)
         assert fresh.labels == ("a", "b", "c", "d")
-        assert fresh.predict(pictures[:2], verbose=0).shape == (2, 4)
+        assert fresh.predict(images[:2], verbose=0).shape == (2, 4)
         old, new = (
             keras.Model(net.input, net.get_layer("logits").input)
             for net in (built, fresh)
         )
         np.testing.assert_array_equal(
-            old.predict(pictures[:7], verbose=0), new.predict(pictures[:7], verbose=0)
+            old.predict(images[:7], verbose=0), new.predict(images[:7], verbose=0)
         )
 
-    def test_the_same_in_another_process(self, built, pictures, other_backend):
-        assert_same_elsewhere(built, pictures[:21], other_backend)
+    def test_the_same_in_another_process(self, built, images, other_backend):
+        assert_same_elsewhere(built, images[:21], other_backend)

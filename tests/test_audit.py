@@ -15,10 +15,10 @@ from keras_fer.audit import audit, table
 
 
 def drawn(seed, size=48):
-    """A drawn face of its own, grey uint8 (size, size)."""
+    """A drawn face of its own, gray uint8 (size, size)."""
     rng = np.random.default_rng(seed)
-    picture = Image.new("L", (192, 192), int(rng.integers(0, 256)))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("L", (192, 192), int(rng.integers(0, 256)))
+    draw = ImageDraw.Draw(image)
     for _ in range(12):  # Something behind it.
         x, y, r = rng.integers(0, 192, 3)
         shape = [int(x - r // 3), int(y - r // 3), int(x + r // 3), int(y + r // 3)]
@@ -29,7 +29,7 @@ def drawn(seed, size=48):
     for side in (65, 125):
         draw.ellipse([side - 10 + x, 70 + y, side + 10 + x, 85 + y], fill=dark)
     draw.rectangle([70 + x, 130 + y, 120 + x, 130 + y + rng.integers(5, 30)], fill=dark)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BOX))
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
 
 def jpeg(image, quality=60):
@@ -38,8 +38,8 @@ def jpeg(image, quality=60):
     return np.asarray(Image.open(file))
 
 
-def write(folder, pictures):
-    for name, image in pictures.items():
+def write(folder, images):
+    for name, image in images.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
@@ -47,32 +47,32 @@ def write(folder, pictures):
 
 
 def names(entries):
-    return {frozenset(picture["name"] for picture in e["pictures"]) for e in entries}
+    return {frozenset(image["name"] for image in e["images"]) for e in entries}
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two splits: a leaked copy, a copy, a contradiction, a near copy."""
     faces = [drawn(seed) for seed in range(12)]
-    pictures = {f"train/happiness/{i}.png": faces[i] for i in range(6)}
-    pictures |= {f"test/happiness/{i}.png": faces[i] for i in range(6, 9)}
-    pictures["test/happiness/leak.png"] = faces[0]
-    pictures["train/happiness/copy.png"] = faces[1]
-    pictures["train/anger/contradiction.png"] = faces[2]
-    pictures["test/anger/near.png"] = jpeg(faces[3])
-    return write(tmp_path / "faces", pictures)
+    images = {f"train/happiness/{i}.png": faces[i] for i in range(6)}
+    images |= {f"test/happiness/{i}.png": faces[i] for i in range(6, 9)}
+    images["test/happiness/leak.png"] = faces[0]
+    images["train/happiness/copy.png"] = faces[1]
+    images["train/anger/contradiction.png"] = faces[2]
+    images["test/anger/near.png"] = jpeg(faces[3])
+    return write(tmp_path / "faces", images)
 
 
 def test_a_folder_of_splits_and_labels(folder):
     report = audit(folder)
-    assert report["pictures"] == 13
+    assert report["images"] == 13
     assert report["splits"] == {"test": 5, "train": 8}
     exact = report["exact"]
     assert (exact["groups"], exact["copies"]) == (3, 3)
     assert exact["within"] == {"train": 2}
     assert exact["across"] == [
-        {"of": "test", "in": "train", "pictures": 1},
-        {"of": "train", "in": "test", "pictures": 1},
+        {"of": "test", "in": "train", "images": 1},
+        {"of": "train", "in": "test", "images": 1},
     ]
     assert names(exact["listed"]) == {
         frozenset({"train/happiness/0.png", "test/happiness/leak.png"}),
@@ -80,18 +80,18 @@ def test_a_folder_of_splits_and_labels(folder):
         frozenset({"train/happiness/2.png", "train/anger/contradiction.png"}),
     }
     # What is across splits comes first.
-    assert {p["split"] for p in exact["listed"][0]["pictures"]} == {"train", "test"}
+    assert {p["split"] for p in exact["listed"][0]["images"]} == {"train", "test"}
     conflicts = report["conflicts"]
     assert conflicts["groups"] == 1
-    assert {p["label"] for p in conflicts["listed"][0]["pictures"]} == {
+    assert {p["label"] for p in conflicts["listed"][0]["images"]} == {
         "happiness",
         "anger",
     }
     near = report["near"]
     assert (near["pairs"], near["within"], near["left_out"]) == (1, {}, 0)
     assert near["across"] == [
-        {"of": "test", "in": "train", "pairs": 1, "pictures": 1},
-        {"of": "train", "in": "test", "pairs": 1, "pictures": 1},
+        {"of": "test", "in": "train", "pairs": 1, "images": 1},
+        {"of": "train", "in": "test", "pairs": 1, "images": 1},
     ]
     assert names(near["listed"]) == {
         frozenset({"train/happiness/3.png", "test/anger/near.png"})
@@ -105,7 +105,7 @@ def test_a_folder_of_splits_and_labels(folder):
 
 def test_the_table_says_the_same(folder):
     lines = table(audit(folder)).splitlines()
-    assert lines[0].endswith("13 pictures (test 5, train 8)")
+    assert lines[0].endswith("13 images (test 5, train 8)")
     found = {" ".join(line.split()) for line in lines}
     assert "of test are in train 1" in found
     assert "groups with conflicting labels 1" in found
@@ -124,7 +124,7 @@ def test_without_splits_the_first_level_is_the_label(tmp_path):
     )
     assert report["splits"] == {"all": 3}
     (group,) = report["conflicts"]["listed"]
-    assert [p["label"] for p in group["pictures"]] == ["anger", "fear"]
+    assert [p["label"] for p in group["images"]] == ["anger", "fear"]
 
 
 @pytest.mark.parametrize("name", ["Training", "PublicTest", "val", "fold_3", "dev"])
@@ -133,7 +133,7 @@ def test_names_of_splits(tmp_path, name):
     assert report["splits"] == {name: 1}
 
 
-def test_grey_and_rgb_of_the_same_pixels_are_identical(tmp_path):
+def test_gray_and_rgb_of_the_same_pixels_are_identical(tmp_path):
     image = drawn(0)
     rgb = np.repeat(image[..., None], 3, axis=2)
     report = audit(write(tmp_path, {"a.png": image, "b.png": rgb, "c.bmp": image}))
@@ -159,9 +159,9 @@ def test_the_same_bytes_in_another_shape_are_not_identical(tmp_path):
 )
 def test_near_duplicates_are_found(tmp_path, change):
     images = [drawn(seed, 96) for seed in range(20)]
-    pictures = {f"train/{i}.png": image for i, image in enumerate(images)}
-    pictures |= {f"test/{i}.png": change(image) for i, image in enumerate(images)}
-    report = audit(write(tmp_path, pictures))
+    files = {f"train/{i}.png": image for i, image in enumerate(images)}
+    files |= {f"test/{i}.png": change(image) for i, image in enumerate(images)}
+    report = audit(write(tmp_path, files))
     wanted = {frozenset({f"train/{i}.png", f"test/{i}.png"}) for i in range(20)}
     found = names(report["near"]["listed"])
     assert found <= wanted
@@ -169,13 +169,13 @@ def test_near_duplicates_are_found(tmp_path, change):
     assert report["exact"]["groups"] == 0
 
 
-def test_pictures_of_one_colour_resemble_nothing(tmp_path):
-    pictures = {f"{i}.png": np.full((32, 32), 10 * i, np.uint8) for i in range(1, 20)}
-    assert audit(write(tmp_path, pictures))["near"]["pairs"] == 0
+def test_images_of_one_color_resemble_nothing(tmp_path):
+    images = {f"{i}.png": np.full((32, 32), 10 * i, np.uint8) for i in range(1, 20)}
+    assert audit(write(tmp_path, images))["near"]["pairs"] == 0
 
 
 def test_bad_files_are_counted_and_named(folder):
-    (folder / "train/happiness/3a.png").write_bytes(b"no picture")
+    (folder / "train/happiness/3a.png").write_bytes(b"no image")
     whole = (folder / "train/happiness/4.png").read_bytes()
     (folder / "test/anger/cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "train/happiness/notes.txt").write_text("not looked at")
@@ -188,7 +188,7 @@ def test_bad_files_are_counted_and_named(folder):
     ]
     assert all(entry["error"] for entry in report["unreadable"]["first"])
     assert report["splits"] == {"test": 6, "train": 9}
-    assert report["pictures"] == 13
+    assert report["images"] == 13
     # The names of the others are still theirs.
     assert names(report["near"]["listed"]) == {
         frozenset({"train/happiness/3.png", "test/anger/near.png"})
@@ -199,7 +199,7 @@ def test_bad_files_are_counted_and_named(folder):
 def test_a_link_to_a_folder_above_ends(tmp_path):
     write(tmp_path, {"train/anger/a.png": drawn(0)})
     (tmp_path / "train/anger/again").symlink_to(tmp_path)
-    assert audit(tmp_path)["pictures"] == 1
+    assert audit(tmp_path)["images"] == 1
 
 
 def save(path, **arrays):
@@ -216,7 +216,7 @@ def test_arrays(tmp_path):
     report = audit(tmp_path)
     assert report["splits"] == {"public_test": 3, "train": 6}
     (group,) = report["conflicts"]["listed"]
-    assert group["pictures"] == [
+    assert group["images"] == [
         {"name": "public_test[0]", "split": "public_test", "label": "3"},
         {"name": "train[0]", "split": "train", "label": "0"},
     ]
@@ -243,7 +243,7 @@ def test_subjects_across_splits(tmp_path):
         ),
     ],
 )
-def test_arrays_that_are_no_pictures(tmp_path, arrays, words):
+def test_arrays_that_are_no_images(tmp_path, arrays, words):
     save(tmp_path / "train.npz", **arrays)
     with pytest.raises(ValueError, match=words):
         audit(tmp_path)
@@ -258,7 +258,7 @@ def test_a_file_of_arrays_that_is_cut_off(tmp_path):
 
 
 def test_what_cannot_be_audited(tmp_path):
-    with pytest.raises(ValueError, match="No pictures to audit"):
+    with pytest.raises(ValueError, match="No images to audit"):
         audit(tmp_path)
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(NotADirectoryError, match="Not a folder"):
@@ -325,15 +325,15 @@ def test_a_tfds_dataset(tmp_path, file_format):
     builder.download_and_prepare()
     report = audit(builder.data_dir)
     assert report["splits"] == {"train": 9, "test": 5, "subset": 2}
-    assert report["pictures"] == 16
+    assert report["images"] == 16
     assert report["overlapping"] == {"subset": 2}
     exact, conflicts = report["exact"], report["conflicts"]
-    assert {(e["of"], e["in"], e["pictures"]) for e in exact["across"]} == {
+    assert {(e["of"], e["in"], e["images"]) for e in exact["across"]} == {
         ("train", "test", 1),
         ("test", "train", 1),
     }
     (group,) = conflicts["listed"]
-    assert {(p["name"], p["label"]) for p in group["pictures"]} == {
+    assert {(p["name"], p["label"]) for p in group["images"]} == {
         ("train/8.png", "neutral"),
         ("test/8.png", "happiness"),
     }
@@ -403,7 +403,7 @@ def test_a_crowd_is_compared_in_part_and_counted(monkeypatch):
 
 
 def test_counts_against_a_dictionary():
-    """Exact groups of random small pictures, against plain Python."""
+    """Exact groups of random small images, against plain Python."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 2, (3000, 3, 3), dtype=np.uint8)
     splits = rng.choice(["a", "b", "c"], 3000, p=[0.8, 0.19, 0.01])
@@ -427,13 +427,13 @@ def test_counts_against_a_dictionary():
         within.update({split: n - 1 for split, n in count.items()})
         across.update({(a, b): count[a] for a, b in itertools.permutations(count, 2)})
     assert exact["within"] == {split: n for split, n in within.items() if n}
-    assert {(e["of"], e["in"]): e["pictures"] for e in exact["across"]} == across
+    assert {(e["of"], e["in"]): e["images"] for e in exact["across"]} == across
     expected = sum(len(set(labels[group])) > 1 for group in groups)
     assert 0 < conflicts["groups"] == expected < len(groups)
 
 
-def test_memory_a_picture():
-    """What stays of each picture is tens of bytes, whatever the number of pictures."""
+def test_memory_a_image():
+    """What stays of each image is tens of bytes, whatever the number of images."""
 
     def peak(count):
         image = drawn(0)
@@ -463,13 +463,13 @@ def test_fer2013(real_data, tmp_path):
     elapsed = time.monotonic() - start
     with np.load(real_data / "public_test_duplicates.npz") as known:
         (known,) = (set(np.flatnonzero(known[name])) for name in known.files)
-    across = {(e["of"], e["in"]): e["pictures"] for e in report["exact"]["across"]}
+    across = {(e["of"], e["in"]): e["images"] for e in report["exact"]["across"]}
     assert across["public_test", "train"] == 280 == len(known)
     found = set()
     for group in report["exact"]["listed"]:
         rows = collections.defaultdict(set)
-        for picture in group["pictures"]:
-            rows[picture["split"]].add(int(picture["name"].split("[")[1][:-1]))
+        for entry in group["images"]:
+            rows[entry["split"]].add(int(entry["name"].split("[")[1][:-1]))
         if len(rows) == 2:
             found |= rows["public_test"]
     assert found == known
@@ -481,7 +481,7 @@ def test_fer2013(real_data, tmp_path):
             labels[image.tobytes()].add(int(label))
     expected = sum(len(group) > 1 for group in labels.values())
     assert report["conflicts"]["groups"] == expected
-    assert report["exact"]["copies"] == report["pictures"] - len(labels)
+    assert report["exact"]["copies"] == report["images"] - len(labels)
 
     # Every pair of a correlation from 0.98 is found; see the comment on the radius.
     assert report["near"]["pairs"] > 1000

@@ -22,7 +22,7 @@ def run(capsys, *arguments):
 
 
 def changed(before, after):
-    """Where two pictures differ."""
+    """Where two images differ."""
     before, after = (
         np.asarray(Image.open(file).convert("RGB")) for file in (before, after)
     )
@@ -70,10 +70,10 @@ def test_the_astronaut_smiles(capsys, model):
     assert 80 < max(width, height) < 180
 
 
-def test_one_bad_picture_does_not_end_the_job(capsys, tmp_path, portrait):
+def test_one_bad_image_does_not_end_the_job(capsys, tmp_path, portrait):
     (tmp_path / "empty.jpg").touch()
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     status, output, errors = run(
         capsys,
         "predict",
@@ -92,12 +92,10 @@ def test_one_bad_picture_does_not_end_the_job(capsys, tmp_path, portrait):
     assert [len(record["faces"]) for record in records] == [0, 0, 0, 0, 1]
     assert status == 1
     lines = [line for line in errors.splitlines() if line.startswith("keras-fer: ")]
-    assert len(lines) == 4 and lines[-1] == "keras-fer: 3 of 5 pictures failed"
+    assert len(lines) == 4 and lines[-1] == "keras-fer: 3 of 5 images failed"
 
 
-def test_save_writes_annotated_pictures_and_never_overwrites(
-    capsys, tmp_path, portrait
-):
+def test_save_writes_annotated_images_and_never_overwrites(capsys, tmp_path, portrait):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         Image.open(portrait).save(tmp_path / folder / "photo.png")
@@ -126,12 +124,12 @@ def test_explain_writes_a_heat_map_a_method(capsys, tmp_path, portrait):
         f"photo{number}_{name}.png" for number in ("", "_2") for name in names
     }
     x, y, width, height = face[0]["box"]
-    pictures = {}
+    images = {}
     for name in names:
         file = out / f"photo_{name}.png"
         assert file.read_bytes() == (out / f"photo_2_{name}.png").read_bytes()
-        pictures[name] = np.asarray(Image.open(file))
-    assert len({picture.tobytes() for picture in pictures.values()}) == 4
+        images[name] = np.asarray(Image.open(file))
+    assert len({image.tobytes() for image in images.values()}) == 4
     for name in names[1:]:
         file = out / f"photo_{name}.png"
         rows, columns = np.nonzero(changed(out / "photo_faces.png", file))
@@ -140,14 +138,14 @@ def test_explain_writes_a_heat_map_a_method(capsys, tmp_path, portrait):
         assert abs(columns - x - width / 2).max() < 0.6 * max(width, height)
         assert abs(rows - y - height / 2).max() < 0.6 * max(width, height)
         assert len(rows) > 0.1 * width * height
-        box = pictures[name][y, x : x + width]
-        np.testing.assert_array_equal(box, pictures["faces"][y, x : x + width])
+        box = images[name][y, x : x + width]
+        np.testing.assert_array_equal(box, images["faces"][y, x : x + width])
 
 
 def test_explain_without_an_attention_layer(capsys, tmp_path, portrait, monkeypatch):
     from keras_fer.models import PAttLite
 
-    plain = PAttLite(8, input_size=48, attention="none", trunk_weights=None)
+    plain = PAttLite(8, input_size=48, attention="none", backbone_weights=None)
     monkeypatch.setattr(zoo, "load", lambda name: plain)
     for name in ("a", "b"):
         Image.open(portrait).save(tmp_path / f"{name}.png")
@@ -216,10 +214,10 @@ def test_it_is_quiet_as_a_process(portrait):
 
 
 @pytest.fixture
-def leaky(tmp_path, pictures):
-    """A folder with a picture that is in both of its splits, with another label."""
+def leaky(tmp_path, images):
+    """A folder with an image that is in both of its splits, with another label."""
     names = ("train/anger/a.png", "train/anger/b.png", "test/fear/a.png")
-    for name, image in zip(names, pictures[[0, 1, 0], :, :, 0], strict=True):
+    for name, image in zip(names, images[[0, 1, 0], :, :, 0], strict=True):
         path = tmp_path / "leaky" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
@@ -230,7 +228,7 @@ def test_audit_prints_a_table(capsys, leaky):
     status, output, errors = run(capsys, "audit", leaky)
     assert (status, errors) == (0, "")
     lines = [" ".join(line.split()) for line in output.splitlines()]
-    assert lines[0] == f"{leaky}: 3 pictures (test 1, train 2)"
+    assert lines[0] == f"{leaky}: 3 images (test 1, train 2)"
     assert "of test are in train 1" in lines
     assert "groups with conflicting labels 1" in lines
 
@@ -242,7 +240,7 @@ def test_audit_prints_one_json_object(capsys, leaky):
     assert status == 0
     assert set(report) == {
         "source",
-        "pictures",
+        "images",
         "splits",
         "unreadable",
         "overlapping",
@@ -252,24 +250,24 @@ def test_audit_prints_one_json_object(capsys, leaky):
         "subjects",
     }
     (group,) = report["conflicts"]["listed"]
-    assert [picture["name"] for picture in group["pictures"]] == [
+    assert [image["name"] for image in group["images"]] == [
         "test/fear/a.png",
         "train/anger/a.png",
     ]
 
 
-def test_audit_goes_on_after_a_bad_picture(capsys, leaky):
-    (leaky / "train/anger/bad.png").write_bytes(b"no picture")
+def test_audit_goes_on_after_a_bad_image(capsys, leaky):
+    (leaky / "train/anger/bad.png").write_bytes(b"no image")
     status, output, errors = run(capsys, "audit", leaky)
     assert status == 1
-    assert errors.splitlines() == ["keras-fer: 1 of 4 pictures failed"]
+    assert errors.splitlines() == ["keras-fer: 1 of 4 images failed"]
     assert "train/anger/bad.png: " in output
     assert "of test are in train" in output
 
 
 def test_audit_of_nothing_is_one_clear_line(capsys, tmp_path):
     for source, words in (
-        (tmp_path, "No pictures to audit"),
+        (tmp_path, "No images to audit"),
         (tmp_path / "missing", "No such folder or dataset"),
         ("no_such_dataset", "no_such_dataset"),
     ):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import keras_fer
 from keras_fer.explanation import METHODS, explain, overlay
-from keras_fer.faces import PictureError
+from keras_fer.faces import ImageError
 from keras_fer.layers import (
     CBAM,
     ComplementaryContext,
@@ -50,7 +50,7 @@ def forward(model, images):
 
 
 def enlarged(heat):
-    """Maps at the pictures' size with a maximum of 1, by Pillow."""
+    """Maps at the images' size with a maximum of 1, by Pillow."""
     maps = [
         Image.fromarray(one.astype("float32")).resize(SIDES[::-1], Image.BILINEAR)
         for one in heat
@@ -89,9 +89,9 @@ def test_grad_input_is_clipped_at_zero():
     x = layers.Conv2D(1, 1, kernel_initializer="ones", name="map")(images - 128)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(images, layers.Dense(3)(x))
-    grey = noise(1, 1)
-    expected = np.maximum(grey[..., 0] - 128, 0) / (grey.max() - 128)
-    np.testing.assert_allclose(explain(model, grey), expected, atol=1e-5)
+    gray = noise(1, 1)
+    expected = np.maximum(gray[..., 0] - 128, 0) / (gray.max() - 128)
+    np.testing.assert_allclose(explain(model, gray), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -135,17 +135,17 @@ def test_nothing_attributed_stays_zero():
 
 
 def attending(attention, side=8):
-    """A model with an attention layer in a nested trunk, and that trunk."""
+    """A model with an attention layer in a nested backbone, and that backbone."""
     keras.utils.set_random_seed(1)
     inputs = keras.Input((side, side, 3))
     options = {"padding": "same", "activation": "relu"}
     x = layers.Conv2D(6, 3, **options, name="before")(inputs)
     x = attention(x)
-    trunk = keras.Model(inputs, x, name="trunk")
+    backbone = keras.Model(inputs, x, name="backbone")
     images = keras.Input((None, None, 3))
     x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(images))
-    x = layers.Flatten()(trunk(x))
-    return keras.Model(images, layers.Dense(3, "softmax")(x)), trunk
+    x = layers.Flatten()(backbone(x))
+    return keras.Model(images, layers.Dense(3, "softmax")(x)), backbone
 
 
 RULES = {
@@ -180,10 +180,10 @@ RULES = {
 def test_attention_has_the_rule_of_its_kind(rule):
     build, places = RULES[rule]
     layer = build()
-    model, trunk = attending(layer)
+    model, backbone = attending(layer)
     images = noise(2)
     small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
-    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    features = keras.Model(backbone.input, backbone.get_layer("before").output)(small)
     _, attention = layer(features, return_attention=True)
     expected = enlarged(places(*map(ops.convert_to_numpy, (attention, features))))
     assert expected.std() > 1e-3
@@ -194,10 +194,10 @@ def test_attention_has_the_rule_of_its_kind(rule):
 def test_attention_with_two_inputs():
     layer = InformationReuseAttention()
     before = layers.Conv2D(6, 3, padding="same", name="previous")
-    model, trunk = attending(lambda x: layer(x, before(x)))
+    model, backbone = attending(lambda x: layer(x, before(x)))
     images = noise(2)
     small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
-    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    features = keras.Model(backbone.input, backbone.get_layer("before").output)(small)
     _, attention = layer(features, before(features), return_attention=True)
     expected = enlarged(ops.convert_to_numpy(attention).mean(-1))
     received = explain(model, images, "attention")
@@ -207,10 +207,10 @@ def test_attention_with_two_inputs():
 def test_the_last_attention_layer_in_the_path_or_a_named_one():
     first = SpatioChannelAttention(name="first")
     last = SpatioChannelAttention(name="last")
-    model, trunk = attending(lambda x: last(first(x)))
+    model, backbone = attending(lambda x: last(first(x)))
     images = noise(2)
     small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
-    features = keras.Model(trunk.input, trunk.get_layer("before").output)(small)
+    features = keras.Model(backbone.input, backbone.get_layer("before").output)(small)
     maps = {"first": first.mask(features), "last": last.mask(first(features))}
     maps = {name: enlarged(np.asarray(x).mean(-1)) for name, x in maps.items()}
     default = explain(model, images, "attention")
@@ -219,13 +219,15 @@ def test_the_last_attention_layer_in_the_path_or_a_named_one():
     np.testing.assert_allclose(named, maps["first"], atol=1e-5)
     assert np.abs(default - named).max() > 1e-3
 
-    # A trunk that goes on to where the model does not.
+    # A backbone that goes on to where the model does not.
     aside = SpatioChannelAttention(name="aside")
     inner = keras.Model(
-        trunk.input, {"used": trunk.output, "not": aside(trunk.output)}, name="inner"
+        backbone.input,
+        {"used": backbone.output, "not": aside(backbone.output)},
+        name="inner",
     )
-    x = layers.GlobalAveragePooling2D()(inner(trunk.input)["used"])
-    model = keras.Model(trunk.input, layers.Dense(3)(x))
+    x = layers.GlobalAveragePooling2D()(inner(backbone.input)["used"])
+    model = keras.Model(backbone.input, layers.Dense(3)(x))
     received = explain(model, np.asarray(small) * 255, "attention")
     same = explain(model, np.asarray(small) * 255, "attention", "last")
     np.testing.assert_array_equal(received, same)
@@ -237,7 +239,7 @@ def test_the_last_attention_layer_in_the_path_or_a_named_one():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_does_not_depend_on_batch_mates(method):
+def test_a_map_does_not_depend_on_batch_dependence(method):
     norm, attention = layers.BatchNormalization(), CBAM()
     model, _ = attending(lambda x: attention(norm(x)))
     images = noise(5)
@@ -253,11 +255,11 @@ def test_a_map_does_not_depend_on_batch_mates(method):
 
 @pytest.fixture(scope="module")
 def patt_lite():
-    return PAttLite(input_size=48, trunk_weights=None)
+    return PAttLite(input_size=48, backbone_weights=None)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_patt_lite_on_grey_pictures_of_any_size(patt_lite, method):
+def test_patt_lite_on_gray_images_of_any_size(patt_lite, method):
     images = np.random.default_rng(3).integers(0, 256, (2, 80, 56, 1)).astype("uint8")
     heat = explain(patt_lite, images, method)
     assert heat.shape == (2, 80, 56) and heat.dtype == np.float32
@@ -265,7 +267,7 @@ def test_patt_lite_on_grey_pictures_of_any_size(patt_lite, method):
 
 
 def test_scan_cci_has_two_attention_layers():
-    model = ScanCCI(input_size=48, trunk="mobilenet_v1")
+    model = ScanCCI(input_size=48, backbone="mobilenet_v1")
     maps = [
         explain(model, noise(2), "attention", layer)
         for layer in (None, "attention", "context")
@@ -275,7 +277,7 @@ def test_scan_cci_has_two_attention_layers():
 
 
 @pytest.mark.parametrize("number", [0, 1, 16, 70])
-def test_any_number_of_pictures(number):
+def test_any_number_of_images(number):
     model, images = linear_head(), noise(70)
     received = explain(model, images[:number])
     assert received.shape == (number, *SIDES)
@@ -338,7 +340,7 @@ def test_errors():
     with pytest.raises(ValueError, match="grad_cam, attention. Received.*'lime'"):
         explain(model, images, "lime")
     for wrong in (images[0], images[..., 0], noise(1, 4), images[None]):
-        with pytest.raises(ValueError, match="Expected pictures of shape"):
+        with pytest.raises(ValueError, match="Expected images of shape"):
             explain(model, wrong)
     with pytest.raises(ValueError, match="no.* Use grad_input or grad_cam"):
         explain(model, images, "attention")
@@ -387,11 +389,11 @@ def test_overlay_leaves_what_is_cold():
     np.testing.assert_array_equal(overlay(image, heat, opacity=0), image)
 
 
-def test_overlay_takes_grey():
-    grey = noise(1, 1)[0]
-    result = overlay(grey[..., 0], np.ones(SIDES))
+def test_overlay_takes_gray():
+    gray = noise(1, 1)[0]
+    result = overlay(gray[..., 0], np.ones(SIDES))
     assert result.shape == (*SIDES, 3)
-    np.testing.assert_array_equal(result, overlay(grey, np.ones(SIDES)))
+    np.testing.assert_array_equal(result, overlay(gray, np.ones(SIDES)))
 
 
 def test_overlay_errors():
@@ -404,5 +406,5 @@ def test_overlay_errors():
     for opacity in (-0.1, 1.1):
         with pytest.raises(ValueError, match="opacity"):
             overlay(image, heat, opacity)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         overlay(noise(1), heat)

@@ -33,17 +33,17 @@ def test_the_public_names_are_there():
     assert pathlib.Path(keras_fer.__file__).with_name("py.typed").is_file()
 
 
-def test_a_saved_model_comes_back_in_a_new_process(tmp_path, pictures):
+def test_a_saved_model_comes_back_in_a_new_process(tmp_path, images):
     """Whichever of keras and keras_fer is imported first."""
     model = keras_fer.zoo.load("patt_lite")
-    expected = model.predict(pictures, verbose=0)
+    expected = model.predict(images, verbose=0)
     model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "pictures.npy", pictures)
+    np.save(tmp_path / "images.npy", images)
     for imports in ("keras_fer, keras", "keras, keras_fer", "keras_fer.layers, keras"):
         output = run(
             f"import {imports}, json, numpy as np\n"
             "model = keras.saving.load_model('model.keras')\n"
-            "images = np.load('pictures.npy')\n"
+            "images = np.load('images.npy')\n"
             "print(json.dumps([model.labels, model.input_size,"
             " model.predict(images, verbose=0).tolist()]))",
             cwd=tmp_path,

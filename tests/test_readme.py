@@ -15,11 +15,11 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_the_python_runs(tmp_path, monkeypatch, capsys, pictures):
+def test_the_python_runs(tmp_path, monkeypatch, capsys, images):
     monkeypatch.chdir(tmp_path)
     shutil.copy(cli._sample()[0], "photo.jpg")
     landmarks = np.random.default_rng(0).random((40, 68, 2))
-    given = {"images": pictures, "classes": np.arange(40) % 2, "landmarks": landmarks}
+    given = {"images": images, "classes": np.arange(40) % 2, "landmarks": landmarks}
     for code in blocks("python"):
         assert len([line for line in code.splitlines() if line]) <= 12
         exec(code, given)

@@ -11,12 +11,12 @@ from PIL import Image
 from tensorflow_datasets.core import shuffle
 
 from keras_fer.labels import LABELS, from_dataset
-from tfds_builders import derived
+from tfds_builders import corruptions
 
-# What TensorFlow can decode; other pictures are stored as their pixels.
+# What TensorFlow can decode; other images are stored as their pixels.
 _STORED_AS_THEY_ARE = ("JPEG", "PNG")
 
-# What Pillow raises where a picture is damaged, or a header claims a huge one.
+# What Pillow raises where an image is damaged, or a header claims a huge one.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 # Bytes of examples in memory while a dataset is built.
@@ -32,24 +32,24 @@ class FaceConfig(tfds.core.BuilderConfig):
 
     Attributes:
         classes: Number of expressions, the first ones of `keras_fer.LABELS`.
-        derived: What is done to every picture: `None`, `"masked"`, `"occluded"` or
-            `"corrupted"`; see `tfds_builders.derived`.
+        corruption: What is done to every image: `None`, `"masked"`, `"occluded"` or
+            `"corrupted"`; see `tfds_builders.corruptions`.
         kind: Which occlusion or corruption; `None` for one that the id decides.
         severity: Of a corruption, 1 to 5; `None` for one that the id decides.
     """
 
     classes: int = 7
-    derived: str | None = None
+    corruption: str | None = None
     kind: str | None = None
     severity: int | None = None
 
     def __post_init__(self):
         """Checks the derivation."""
-        derived.check(self.derived, self.kind, self.severity)
+        corruptions.check(self.corruption, self.kind, self.severity)
 
 
-def with_derived(configs):
-    """Configs and, for each, those with masked, occluded and corrupted pictures.
+def with_corruptions(configs):
+    """Configs and, for each, those with masked, occluded and corrupted images.
 
     They are named `masked`, `occluded` and `corrupted` for the first config, and
     `NAME_masked` and so on for the others. For one kind of corruption, replace fields:
@@ -59,13 +59,13 @@ def with_derived(configs):
     result = list(configs)
     for config in configs:
         prefix = "" if config is configs[0] else f"{config.name}_"
-        for way in derived.WAYS:
+        for way in corruptions.FAMILIES:
             result.append(
                 dataclasses.replace(
                     config,
                     name=f"{prefix}{way}",
-                    description=f"{config.description} Pictures are {way}.",
-                    derived=way,
+                    description=f"{config.description} Images are {way}.",
+                    corruption=way,
                 )
             )
     return result
@@ -92,18 +92,18 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The `DatasetInfo`, with the package's README and citation.
 
         Args:
-            channels: 1 for grey pictures, 3 for RGB.
+            channels: 1 for gray images, 3 for RGB.
             original_label: Type of the source's own code: `np.int64` or `np.str_`.
-            shape: Height and width, where all pictures have one size.
+            shape: Height and width, where all images have one size.
             **features: What the source has besides: `votes`, `landmarks` and `bbox` as
                 fractions of width and height, `subject`, `video`, `frame`, `valence`,
                 `arousal`, attributes.
         """
         config = self.builder_config
-        if config.derived == "corrupted":
+        if config.corruption == "corrupted":
             features = {**features, "corruption": tfds.features.Text()}
             features["severity"] = tfds.features.Scalar(np.int64)
-        if config.derived == "occluded":
+        if config.corruption == "occluded":
             features = {**features, "occlusion": tfds.features.Text()}
         text = original_label is np.str_
         return self.dataset_info_from_configs(
@@ -125,12 +125,12 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def face(self, id, image, code, label=None, **features):
         """A key and an example, or `None` where there is none.
 
-        A code without an expression among the config's classes, and a picture that is
+        A code without an expression among the config's classes, and an image that is
         missing or damaged, are skipped.
 
         Args:
             id: Unique and the same for every build.
-            image: Path of a picture, or uint8 `(H, W)` or `(H, W, C)`.
+            image: Path of an image, or uint8 `(H, W)` or `(H, W, C)`.
             code: The source's own code of the expression.
             label: The expression's name, where not the code but something else decides
                 (such as votes).
@@ -151,20 +151,20 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             try:
                 stored, image = _read(image, channels)
             except FileNotFoundError:
-                return self.skip("picture is missing", id)
+                return self.skip("image is missing", id)
             except UNREADABLE as error:
-                return self.skip(f"picture is damaged ({type(error).__name__})", id)
+                return self.skip(f"image is damaged ({type(error).__name__})", id)
         elif image.ndim == 2:
             stored = image = image[..., None]
         expected = self.info.features["image"].shape
         if not all(a in (None, b) for a, b in zip(expected, image.shape, strict=True)):
-            return self.skip(f"picture of size {image.shape[1]}x{image.shape[0]}", id)
+            return self.skip(f"image of size {image.shape[1]}x{image.shape[0]}", id)
         config = self.builder_config
-        if config.derived is not None:
-            stored, facts = derived.apply(
+        if config.corruption is not None:
+            stored, facts = corruptions.apply(
                 image,
                 id,
-                config.derived,
+                config.corruption,
                 kind=config.kind,
                 severity=config.severity,
                 landmarks=features.get("landmarks"),
@@ -239,15 +239,15 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _read(path, channels):
-    """What to store of a picture, and its pixels."""
+    """What to store of an image, and its pixels."""
     with open(path, "rb") as file:
         content = file.read()
-    with Image.open(io.BytesIO(content)) as picture:
-        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
         pixels = pixels.reshape(*pixels.shape[:2], channels)
-        # A grey file among RGB ones would come out grey where OpenCV decodes it, as
+        # A gray file among RGB ones would come out gray where OpenCV decodes it, as
         # `tfds.data_source` has it do.
         mode = "L" if channels == 1 else "RGB"
-        if picture.format in _STORED_AS_THEY_ARE and picture.mode == mode:
+        if image.format in _STORED_AS_THEY_ARE and image.mode == mode:
             return io.BytesIO(content), pixels
     return pixels, pixels

@@ -1,7 +1,7 @@
 """Challenge subsets: the occluded and the turned faces of a test split.
 
 Wang et al., "Region Attention Networks for Pose and Occlusion Robust Facial Expression
-Recognition", IEEE Transactions on Image Processing, 2020, published lists of pictures
+Recognition", IEEE Transactions on Image Processing, 2020, published lists of images
 of RAF-DB, FERPlus and AffectNet at
 https://github.com/kaiwang960112/Challenge-condition-FER-dataset. Users download them
 and put them beside the dataset; a builder makes one more split of each.
@@ -19,18 +19,18 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_list(path, known):
-    """Reads which pictures a list names.
+    """Reads which images a list names.
 
-    The published lists spell one picture in many ways: `test_0001_aligned 3 4`,
+    The published lists spell one image in many ways: `test_0001_aligned 3 4`,
     `3/test_0001_aligned.jpg`, `1_fer0032220.png 8 0`, `0/fer0032220.jpg`, `val/0/NAME/`
     or `0/NAME/8.jpg`. A line is understood if it has one to three fields, the first a
-    path and the others whole numbers, and if just one known picture is named by a part
+    path and the others whole numbers, and if just one known image is named by a part
     of the path, whatever its suffix, `_aligned` behind it or `LABEL_` before it. The
     labels in the lists are not used: the dataset's own hold.
 
     Args:
         path: A text file.
-        known: Names of the pictures, without folders and suffixes, and their ids:
+        known: Names of the images, without folders and suffixes, and their ids:
             `{"fer0032220": id, ...}`.
 
     Returns:
@@ -53,9 +53,9 @@ def read_list(path, known):
             continue
         named = {known[name] for name in _names(fields[0]) if name in known}
         if not named:
-            problems.append(("line that names no known picture", line))
+            problems.append(("line that names no known image", line))
         elif len(named) > 1:
-            problems.append(("line that names several pictures", line))
+            problems.append(("line that names several images", line))
         elif named <= ids.keys():
             problems.append(("double line", line))
         else:
@@ -86,12 +86,12 @@ def read_subsets(folder, known, skip):
         if ids:
             found[subset] = set(ids)
         else:
-            skip("list that names no picture at all, so no split", subset)
+            skip("list that names no image at all, so no split", subset)
     return found
 
 
 def _names(path):
-    """What a picture in a path may be called."""
+    """What an image in a path may be called."""
     for part in path.replace("\\", "/").split("/"):
         name = pathlib.PurePosixPath(part)
         name = name.stem if name.suffix.lower() in _SUFFIXES else part

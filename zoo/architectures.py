@@ -40,7 +40,7 @@ class Architecture:
         """The same with counts, as a dictionary for JSON."""
         arguments = {**self.arguments}
         if self.model == "PAttLite":
-            arguments["trunk_weights"] = None
+            arguments["backbone_weights"] = None
         model = getattr(models, self.model)(7, **arguments)
         trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         return {
@@ -54,7 +54,7 @@ class Architecture:
 _SCAN = "`SpatioChannelAttention`, `LocalGlobalAttention`, `ComplementaryContext`"
 _SCAN_STATED = "everything, from the authors' code"
 _SCAN_READING = "crops of maps other than 28x28"
-_SLOTS = "the layer's form, the trunk, one layer at the end of every block"
+_SLOTS = "the layer's form, the backbone, one layer at the end of every block"
 _PREVIOUS = "previous layer's information, no bottleneck, fusion with the map"
 
 ARCHITECTURES = (
@@ -63,7 +63,7 @@ ARCHITECTURES = (
         "`PatchExtraction`, `PatchTokenAttention`",
         "PAttLite",
         {},
-        "trunk and cut, patches, head, the count",
+        "backbone and cut, patches, head, the count",
         "attention within a face (the published one runs across the batch)",
     ),
     Architecture("SCAN-CCI", _SCAN, "ScanCCI", {}, _SCAN_STATED, _SCAN_READING),
@@ -82,26 +82,26 @@ ARCHITECTURES = (
             "PAL",
             "`PrivilegedAttribution`",
             "AttentionNetwork",
-            {"trunk": trunk},
-            "trunk, loss, Grad·Input, channel strategies",
+            {"backbone": backbone},
+            "backbone, loss, Grad·Input, channel strategies",
             "layer, width of the heatmap, head",
         )
-        for trunk in ("vgg16", "resnet50")
+        for backbone in ("vgg16", "resnet50")
     ),
     Architecture(
         "SCAN-CCI, light",
         _SCAN,
         "ScanCCI",
-        {"trunk": "mobilenet_v1", "shared": True},
+        {"backbone": "mobilenet_v1", "shared": True},
         "-",
-        "the trunk that all share",
+        "the backbone that all share",
     ),
     *(
         Architecture(
             f"{paper}, light",
             f"`{layer}`",
             "AttentionNetwork",
-            {"trunk": "mobilenet_v1", "attention": attention},
+            {"backbone": "mobilenet_v1", "attention": attention},
             "the layer" if attention in ("se", "eca", "cbam") else "-",
             "the same slots for all",
         )
@@ -117,7 +117,7 @@ ARCHITECTURES = (
         "no attention, light",
         "-",
         "AttentionNetwork",
-        {"trunk": "mobilenet_v1"},
+        {"backbone": "mobilenet_v1"},
         "-",
         "the same slots, empty",
     ),

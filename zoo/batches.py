@@ -11,19 +11,19 @@ class Batches(keras.utils.PyDataset):
 
     Batch `i` is the same whatever came before it: the order of an epoch, and whatever
     the host's layers draw, follow from the seed and the number. An incomplete last
-    batch of an epoch is left out; another epoch leaves out other pictures.
+    batch of an epoch is left out; another epoch leaves out other images.
 
     Args:
         take: Function from rows to the network's inputs.
         targets: float `(N, classes)`.
-        size: Pictures in a batch.
+        size: Images in a batch.
         seed: Integers.
         steps: Number of batches of all epochs.
         first: Number of the first batch that is still to come.
         weights: float `(N,)` for the loss, or `None`.
         shares: float `(N,)`, how often each is drawn, or `None` for once an epoch.
         mixing: Layers for `{"images", "labels"}`.
-        workers: Threads that read pictures.
+        workers: Threads that read images.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def bundle(weights, preset):
     """Writes the bundled file of a preset and returns its path."""
     preset = zoo.info(preset)
     create = getattr(models, preset.architecture)
-    model = create(labels=preset.labels, trunk_weights=None, **preset.arguments)
+    model = create(labels=preset.labels, backbone_weights=None, **preset.arguments)
     model.load_weights(weights)
     for variable in model.weights:
         if len(variable.shape) > 1:

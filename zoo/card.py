@@ -16,7 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from keras_fer import zoo
 from keras_fer.faces.align import MARGIN
 from zoo import results_schema, tables
-from zoo.evaluate import BINS, WAYS
+from zoo.evaluate import BINS, FAMILIES
 
 TEMPLATE = pathlib.Path(__file__).with_name("card.md")
 
@@ -39,7 +39,7 @@ CITATIONS = {
   year    = {2023}
 }
 """,
-    "iram_light": """\
+    "iram": """\
 @inproceedings{wang2021iram,
   title     = {Information Reuse Attention in Convolutional Neural Networks for Facial
                Expression Recognition in the Wild},
@@ -49,7 +49,7 @@ CITATIONS = {
   doi       = {10.1109/IJCNN52387.2021.9534217}
 }
 """,
-    "llam_light": """\
+    "llam": """\
 @article{wang2020llam,
   title   = {Lossless Attention in Convolutional Networks for Facial Expression
              Recognition in the Wild},
@@ -69,7 +69,7 @@ def read(preset, folder=tables.RESULTS):
         folder: Where the results are.
 
     Returns:
-        A dictionary of four results as in `zoo.results_schema`: `None` for the pictures
+        A dictionary of four results as in `zoo.results_schema`: `None` for the images
         as they are, and `"masked"`, `"occluded"` and `"corrupted"`.
 
     Raises:
@@ -77,8 +77,8 @@ def read(preset, folder=tables.RESULTS):
         ValueError: If one is not a result, or is one of other weights or labels.
     """
     results = {}
-    for way in (None, *WAYS):
-        options = f" --derived {way}" if way else ""
+    for way in (None, *FAMILIES):
+        options = f" --corruption {way}" if way else ""
         path = folder / f"{preset.name}.public_test{f'.{way}' if way else ''}.json"
         again = (
             f"Run `python -m zoo.evaluate {preset.name} --data DIR{options} "
@@ -95,7 +95,7 @@ def read(preset, folder=tables.RESULTS):
             "model": preset.name,
             "sha256": preset.sha256,
             "labels": list(preset.labels),
-            "derived": way,
+            "corruption": way,
         }
         received = {key: result[key] for key in expected}
         if "temperature" in result:
@@ -180,7 +180,7 @@ def _metadata(preset, results, repo_id):
     return ModelCardData(
         library_name="keras",
         pipeline_tag="image-classification",
-        license=preset.licence.split()[0].lower(),
+        license=preset.license.split()[0].lower(),
         datasets=[training["recipe"]["dataset"] for training in _trainings(preset)],
         metrics=[kind for kind, *_ in METRICS.values()],
         tags=["keras_fer", "facial-expression-recognition", "face"],
@@ -238,7 +238,7 @@ def _values(preset, results, repo_id):
         "origin": f"`{start}`, which was trained on {zoo.info(start).data}"
         if start
         else "ImageNet weights of MobileNetV1",
-        "options": "" if start else " --trunk-weights imagenet",
+        "options": "" if start else " --backbone-weights imagenet",
         "recipe": preset.name.replace(".", "_"),
         "difference": _readme(
             f"Why our {preset.paper.split(',')[0]} differs from the paper"
@@ -300,7 +300,7 @@ def _harder(results):
         for way, result in results.items()
     ]
     return tables._markdown(
-        ["pictures", "accuracy % (95 %)", "macro-F1 % (95 %)", "calibration error %"],
+        ["images", "accuracy % (95 %)", "macro-F1 % (95 %)", "calibration error %"],
         rows,
     )
 
@@ -312,7 +312,7 @@ def _hardest(results):
         if len(kinds) > 1:
             kind, row = min(kinds.items(), key=lambda pair: pair[1]["accuracy"])
             sentences.append(
-                f"The hardest of the {len(kinds)} kinds of {way} pictures is "
+                f"The hardest of the {len(kinds)} kinds of {way} images is "
                 f"`{kind}`: {row['accuracy']:.1f} % of {row['n']:,} faces."
             )
     return "\n".join(sentences)
@@ -339,10 +339,10 @@ def _calibration(clean):
 def _duplicates(clean):
     everything, fresh = clean["all"], clean["without_duplicates"]
     if not fresh:
-        return "every test picture also occurs, pixel for pixel, in train."
+        return "every test image also occurs, pixel for pixel, in train."
     count = everything["n"] - fresh["n"]
     return (
-        f"{count:,} of the {everything['n']:,} test pictures also occur, pixel for "
+        f"{count:,} of the {everything['n']:,} test images also occur, pixel for "
         "pixel, in train. The scores without them stand beside those of all."
     )
 

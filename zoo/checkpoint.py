@@ -111,7 +111,7 @@ def restore(path, network):
             f"The checkpoint is of another network. Received: {str(path)!r}, which "
             f"differs in {len(different)} of {len(expected)} variables, such as "
             f"{different[0]}: {shapes.get(different[0])} instead of "
-            f"{expected.get(different[0])}. Choose another --out to start anew."
+            f"{expected.get(different[0])}. Choose another --out to start again."
         )
     for group, variables in groups.items():
         for index, variable in enumerate(variables):

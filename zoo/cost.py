@@ -7,9 +7,9 @@ from keras import layers
 
 
 def count_macs(model):
-    """Multiply-accumulates of the convolutions and dense layers, for one picture.
+    """Multiply-accumulates of the convolutions and dense layers, for one image.
 
-    That is how papers count; normalisation, activations and the products inside
+    That is how papers count; normalization, activations and the products inside
     attention are left out.
     """
     total = 0

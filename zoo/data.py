@@ -1,4 +1,4 @@
-"""Pictures and their targets, from arrays or from a dataset that TFDS has built.
+"""Images and their targets, from arrays or from a dataset that TFDS has built.
 
 Arrays, for FER2013 and FER+: a folder with `train.npz` and `public_test.npz`, each with
 `images` uint8 (N, 48, 48), `label` uint8 (N,) in FER2013's own codes and `ferplus` int
@@ -18,30 +18,31 @@ import zlib
 
 import numpy as np
 
+from keras_fer.audit import duplicate_groups
 from keras_fer.labels import LABELS, from_dataset
 
-# Pictures up to this many bytes in all are kept in memory.
+# Images up to this many bytes in all are kept in memory.
 MEMORY = 4 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class Faces:
-    """Pictures and their targets.
+    """Images and their targets.
 
     Attributes:
-        images: uint8 `(N, H, W, 1 or 3)`, an array or `Pictures`.
+        images: uint8 `(N, H, W, 1 or 3)`, an array or `LazyImages`.
         targets: float32 `(N, len(labels))`, rows summing to 1.
-        certain: bool `(N,)`: rows that count when accuracy is measured.
+        scored: bool `(N,)`: rows that count when accuracy is measured.
         rows: int `(N,)`: their places in the file they came from.
         labels: Names of the classes.
         landmarks: float `(N, points, 2)`, fractions of width and height, NaN where
             there are none; or `None`.
-        groups: bytes `(N,)`, the videos that the pictures are from; or `None`.
+        groups: bytes `(N,)`, the videos that the images are from; or `None`.
     """
 
-    images: "np.ndarray | Pictures"
+    images: "np.ndarray | LazyImages"
     targets: np.ndarray
-    certain: np.ndarray
+    scored: np.ndarray
     rows: np.ndarray
     labels: tuple
     landmarks: np.ndarray | None = None
@@ -49,11 +50,11 @@ class Faces:
 
     def __getitem__(self, index):
         """The same for a selection of rows."""
-        lazy = isinstance(self.images, Pictures)
+        lazy = isinstance(self.images, LazyImages)
         return Faces(
             self.images.select(index) if lazy else self.images[index],
             self.targets[index],
-            self.certain[index],
+            self.scored[index],
             self.rows[index],
             self.labels,
             None if self.landmarks is None else self.landmarks[index],
@@ -61,7 +62,7 @@ class Faces:
         )
 
     def __len__(self):
-        """Number of pictures."""
+        """Number of images."""
         return len(self.images)
 
     @property
@@ -70,15 +71,15 @@ class Faces:
         return self.targets.argmax(axis=1)
 
 
-class Pictures:
-    """Pictures of TFDS data sources, read when they are asked for.
+class LazyImages:
+    """Images of TFDS data sources, read when they are asked for.
 
     Args:
         sources: Random-access sequences of examples with an `"image"`.
         size: Side in pixels that they are resized to, or `None` where all have one.
         rows: Places in the joined sources; `None` for all.
         boxes: Of the faces, `(N, 4)`, top, left, bottom and right as fractions; the
-            pictures are cut to them.
+            images are cut to them.
     """
 
     def __init__(self, sources, size, rows=None, boxes=None):
@@ -89,7 +90,7 @@ class Pictures:
         self.boxes = boxes
 
     def __len__(self):
-        """Number of pictures."""
+        """Number of images."""
         return len(self.rows)
 
     @property
@@ -97,13 +98,17 @@ class Pictures:
         """As of the array that `self[:]` is."""
         return (len(self), *self[:1].shape[1:])
 
+    def __iter__(self):
+        """Reads one image after another."""
+        return (self[row : row + 1][0] for row in range(len(self)))
+
     def select(self, index):
         """The same for a selection of rows, still unread."""
         boxes = None if self.boxes is None else self.boxes[index]
-        return Pictures(self.sources, self.size, self.rows[index], boxes)
+        return LazyImages(self.sources, self.size, self.rows[index], boxes)
 
     def __getitem__(self, index):
-        """Reads pictures: uint8 `(n, H, W, C)`."""
+        """Reads images: uint8 `(n, H, W, C)`."""
         boxes = np.full(len(self), None) if self.boxes is None else self.boxes
         rows = zip(self.rows[index], boxes[index], strict=True)
         return np.stack([self._read(row, box) for row, box in rows])
@@ -119,8 +124,8 @@ class Pictures:
         side = (self.size, self.size)
         if box is not None:
             box = np.multiply(box, image.shape[:2] * 2)[[1, 0, 3, 2]]
-        picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
-        resized = picture.resize(side, Image.BILINEAR, box)
+        whole = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        resized = whole.resize(side, Image.BILINEAR, box)
         return np.asarray(resized).reshape(*side, image.shape[-1])
 
 
@@ -134,7 +139,7 @@ def open_split(dataset, source, split, size=None, landmarks=False):
             environment variable `KERAS_FER_DATA`. `"tfds"` for TFDS's own folder,
             `"tfds:FOLDER"` for another.
         split: Such as `"train"`; with TFDS also several, `"fold_0+fold_1"`.
-        size: Side that pictures of different sizes are resized to.
+        size: Side that images of different sizes are resized to.
         landmarks: Whether they are needed.
 
     Returns:
@@ -168,7 +173,7 @@ def open_split(dataset, source, split, size=None, landmarks=False):
 
 
 def _open(folder, split, kind):
-    """Pictures of a split, and the array of that kind, one row for each."""
+    """Images of a split, and the array of that kind, one row for each."""
     path = pathlib.Path(folder) / f"{split}.npz"
     if not path.is_file():
         raise FileNotFoundError(
@@ -178,13 +183,13 @@ def _open(folder, split, kind):
     images, targets = _read(path, "images", kind)
     if images.dtype != "uint8" or images.shape[1:] != (48, 48):
         raise ValueError(
-            f"Pictures of another kind. Received: {str(path)!r} with images of shape "
+            f"Images of another kind. Received: {str(path)!r} with images of shape "
             f"{images.shape} and type {images.dtype}. Expected (N, 48, 48), uint8."
         )
     shape = {"label": (len(images),), "ferplus": (len(images), len(LABELS) + 2)}[kind]
     if targets.shape != shape or targets.dtype.kind not in "iu":
         raise ValueError(
-            f"Not one {kind} for each picture. Received: {str(path)!r} with "
+            f"Not one {kind} for each image. Received: {str(path)!r} with "
             f"{len(images)} images and {kind} of shape {targets.shape} and type "
             f"{targets.dtype}. Expected {shape}, integers."
         )
@@ -213,7 +218,7 @@ def _landmarks(folder, split, faces):
     number = len(_read(path.with_name(f"{split}.npz"), "label")[0])
     if landmarks.shape != (number, 68, 2) or valid.shape != (number,):
         raise ValueError(
-            f"Not the landmarks of these pictures. Received: {str(path)!r} with "
+            f"Not the landmarks of these images. Received: {str(path)!r} with "
             f"landmarks of shape {landmarks.shape} and valid of {valid.shape}. "
             f"Expected ({number}, 68, 2) and ({number},)."
         )
@@ -223,7 +228,7 @@ def _landmarks(folder, split, faces):
 
 
 def fer2013(folder, split):
-    """FER2013's own labels, 7 classes, every picture."""
+    """FER2013's own labels, 7 classes, every image."""
     images, codes = _open(folder, split, "label")
     if not np.isin(codes, range(7)).all():
         raise ValueError(
@@ -249,13 +254,13 @@ def ferplus(folder, split):
 
     Single votes are dropped as noise (Barsoum et al., "Training Deep Networks for
     Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016). What
-    is left makes the target; pictures whose most frequent vote is "unknown" or "not a
-    face" are left out. `certain` rows have a winner with over half of all votes left:
+    is left makes the target; images whose most frequent vote is "unknown" or "not a
+    face" are left out. `scored` rows have a winner with over half of all votes left:
     the majority protocol, n = 3,199 on the public test split.
     """
     images, votes = _open(folder, split, "ferplus")
-    rows, targets, certain = _votes(votes)
-    return Faces(images[rows][..., None], targets, certain, rows, LABELS)
+    rows, targets, scored = _votes(votes)
+    return Faces(images[rows][..., None], targets, scored, rows, LABELS)
 
 
 def _votes(votes):
@@ -267,8 +272,8 @@ def _votes(votes):
     )
     votes, expressions = votes[rows], expressions[rows]
     targets = expressions / expressions.sum(axis=1, keepdims=True)
-    certain = expressions.max(axis=1) * 2 > votes.sum(axis=1)
-    return rows, targets.astype("float32"), certain
+    scored = expressions.max(axis=1) * 2 > votes.sum(axis=1)
+    return rows, targets.astype("float32"), scored
 
 
 DATASETS = {"fer2013": fer2013, "ferplus": ferplus}
@@ -312,18 +317,18 @@ def _from_tfds(dataset, folder, split, size, landmarks):
         ) from error
     wanted = ("label", "votes", "landmarks", "bbox", "video")
     wanted = [name for name in wanted if name in features]
-    # Without the pictures: all of them, even undecoded, may not fit into the memory.
+    # Without the images: all of them, even undecoded, may not fit into the memory.
     examples = [
         {name: example[name] for name in wanted}
         for source in known
         for example in source
     ]
     if "votes" in features:
-        rows, targets, certain = _votes(np.stack([each["votes"] for each in examples]))
+        rows, targets, scored = _votes(np.stack([each["votes"] for each in examples]))
     else:
         labels = np.array([example["label"] for example in examples])
         targets = np.eye(features["label"].num_classes, dtype="float32")[labels]
-        rows, certain = np.arange(len(labels)), np.ones(len(labels), bool)
+        rows, scored = np.arange(len(labels)), np.ones(len(labels), bool)
     points = None
     if landmarks:
         points = np.stack([examples[row]["landmarks"] for row in rows])
@@ -336,30 +341,47 @@ def _from_tfds(dataset, folder, split, size, landmarks):
     if "video" in features:
         groups = np.array([examples[row]["video"] for row in rows])
     one_size = None not in features["image"].shape
-    pictures = Pictures(sources, None if one_size else size, rows, boxes)
-    if len(pictures) and np.prod([float(side) for side in pictures.shape]) < MEMORY:
-        pictures = pictures[:]
+    images = LazyImages(sources, None if one_size else size, rows, boxes)
+    if len(images) and np.prod([float(side) for side in images.shape]) < MEMORY:
+        images = images[:]
     labels = tuple(features["label"].names)
-    return Faces(pictures, targets, certain, rows, labels, points, groups)
+    return Faces(images, targets, scored, rows, labels, points, groups)
 
 
-def carve(faces, one_in=12):
-    """Divides training data into a training and a validation part.
+DUPLICATES = ("near", "exact")
 
-    The pixels decide, not chance: copies of a picture always land in the same part,
-    and the same picture lands in the same part for every dataset and seed. Of videos,
-    whose frames are nearly copies, the name decides: each lands in one part.
+
+def hold_out(faces, one_in=12, duplicates="near"):
+    """Divides training data into a training and a held-out part.
+
+    The pixels decide, not chance: duplicates of an image always land in the same part,
+    for every seed. So does the same image of another dataset, unless that one lacks a
+    near-duplicate of it. Of videos, whose frames are nearly copies, the name decides.
+
+    Args:
+        faces: `Faces`.
+        one_in: One group of duplicates in so many is held out.
+        duplicates: `"near"` for those that `keras_fer.audit` finds, or `"exact"` for
+            identical pixels alone, which the first presets were trained with.
+
+    Returns:
+        Two `Faces`: what to train on, and what is held out.
     """
     if faces.groups is not None:
-        keys = map(bytes, faces.groups)
+        keys = np.array([zlib.crc32(bytes(group)) for group in faces.groups], "int64")
     else:
-        # Picture by picture: not all of them fit into the memory.
-        keys = (faces.images[row : row + 1].tobytes() for row in range(len(faces)))
-    held = np.array([zlib.crc32(key) % one_in == 0 for key in keys], bool)
+        # Image by image: not all of them fit into the memory.
+        keys = (zlib.crc32(image.tobytes()) for image in faces.images)
+        keys = np.fromiter(keys, "int64", len(faces))
+        if duplicates == "near":
+            group = duplicate_groups(faces.images)
+            np.minimum.at(keys, group, keys)
+            keys = keys[group]
+    held = keys % one_in == 0
     return faces[~held], faces[held]
 
 
 def occurs_in(images, others):
-    """Which pictures occur, pixel for pixel, among others: bool `(N,)`."""
+    """Which images occur, pixel for pixel, among others: bool `(N,)`."""
     known = {image.tobytes() for image in others}
     return np.array([image.tobytes() in known for image in images])

@@ -1,14 +1,14 @@
 """Measures a model: `python -m zoo.evaluate MODEL --data DIR`.
 
-One crop for each picture, on all of a split and on the part of it whose pixels do not
+One crop for each image, on all of a split and on the part of it whose pixels do not
 occur in train: accuracy, macro-F1 and unweighted average recall with bootstrap
 intervals, a table of the classes, the confusion matrix, the ABAW score, and how far
 the probabilities can be trusted (NLL, Brier score, expected calibration error). Batch
 order and size are varied too: a prediction must not depend on either.
 
 MODEL is a name from `keras-fer list`, a `.keras` file, or a folder that `zoo.train`
-wrote. `--derived` measures on masked, occluded or corrupted copies of the same
-pictures, `--plots` draws, and `--temperature` fits a temperature on the validation part
+wrote. `--corruption` measures on masked, occluded or corrupted copies of the same
+images, `--plots` draws, and `--temperature` fits a temperature on the validation part
 that epochs were chosen on; `--store` writes it into a `.keras` file, and measures then.
 Nothing is chosen on the split that is reported.
 
@@ -34,10 +34,10 @@ from keras_fer.cli import _one_line, _without_native_chatter
 from zoo import data
 from zoo.checkpoint import replacing
 from zoo.environment import environment
-from zoo.subject import find
+from zoo.target import find
 
-# Those of `tfds_builders.derived`, which takes seconds and an extra to import.
-WAYS = ("masked", "occluded", "corrupted")
+# Those of `tfds_builders.corruptions`, which takes seconds and an extra to import.
+FAMILIES = ("masked", "occluded", "corrupted")
 BINS = 15
 RESAMPLES = 1000
 TEMPERATURES = (0.05, 20.0)
@@ -270,7 +270,7 @@ def _fit(model, subject, source):
         faces = _open(subject, source, part, model)
     else:
         part = f"the validation part of {subject.train}"
-        _, faces = data.carve(_open(subject, source, subject.train, model))
+        _, faces = data.hold_out(_open(subject, source, subject.train, model))
     faces = _certain(faces, f"{part} of {subject.dataset} in {str(source)!r}")
     probabilities = model.predict(faces.images, batch_size=256, verbose=0)
     stored = model.get_layer("probabilities").temperature
@@ -318,23 +318,23 @@ def store_temperature(file, source, dataset=None):
 
 
 def derive(faces, way):
-    """Pictures made harder, each decided by its row alone.
+    """Images made harder, each decided by its row alone.
 
-    Faces are taken to fill their pictures; landmarks are not used.
+    Faces are taken to fill their images; landmarks are not used.
 
     Args:
         faces: A `zoo.data.Faces`.
         way: `"masked"`, `"occluded"` or `"corrupted"`.
 
     Returns:
-        uint8 pictures of the same shape, and a list of the kind of each: an occlusion,
+        uint8 images of the same shape, and a list of the kind of each: an occlusion,
         a corruption, or `None`.
     """
-    from tfds_builders import derived
+    from tfds_builders import corruptions
 
     # Plain integers: the derivation depends on how its id is written.
     pairs = [
-        derived.apply(image, int(row), way)
+        corruptions.apply(image, int(row), way)
         for image, row in zip(faces.images, faces.rows, strict=True)
     ]
     kinds = [facts.get("occlusion", facts.get("corruption")) for _, facts in pairs]
@@ -369,7 +369,7 @@ def evaluate(
     source,
     split=None,
     dataset=None,
-    derived=None,
+    corruption=None,
     with_temperature=False,
 ):
     """Evaluates a model.
@@ -381,14 +381,14 @@ def evaluate(
         source: Of the data, such as a folder; see `zoo.data.open_split`.
         split: Such as `"public_test"`; `None` for that of the recipe.
         dataset: See `find`.
-        derived: `None` for the pictures as they are, or a way
+        corruption: `None` for the images as they are, or a way
             of `derive`.
         with_temperature: Whether to fit a temperature on the validation part of train.
             It is reported; the model and the other metrics stay as they are.
 
     Returns:
         A dictionary, ready for JSON, as in `zoo.results_schema`. `without_duplicates`
-        is `None` where every picture occurs in train.
+        is `None` where every image occurs in train.
 
     Raises:
         FileNotFoundError: If the model, the split or train is not there.
@@ -405,11 +405,11 @@ def evaluate(
     )
     trained = dataclasses.replace(subject, dataset=subject.trained_on)
     train = _open(trained, source, subject.train, model).images
-    # Pixels as they were: a derived copy of a picture of train is no new one.
+    # Pixels as they were: a derived copy of an image of train is no new one.
     fresh = ~data.occurs_in(
         faces.images, (train[row : row + 1] for row in range(len(train)))
     )
-    images, kinds = derive(faces, derived) if derived else (faces.images, [None])
+    images, kinds = derive(faces, corruption) if corruption else (faces.images, [None])
     probabilities = model.predict(images, batch_size=256, verbose=0)
     result = {
         "kind": "evaluation",
@@ -418,7 +418,7 @@ def evaluate(
         "sha256": subject.sha256,
         "dataset": subject.dataset,
         "split": split,
-        "derived": derived,
+        "corruption": corruption,
         "data_sha256": _checksum(source, split, faces),
         "protocol": "one crop a face, no test-time augmentation",
         "labels": list(model.labels),
@@ -464,7 +464,7 @@ def _open(subject, source, split, model):
 
 def _certain(faces, part):
     """The faces that count, in memory."""
-    faces = faces[faces.certain]
+    faces = faces[faces.scored]
     if not len(faces):
         raise ValueError(
             f"No faces left. Received: {part}. Expected at least one face with a "
@@ -474,7 +474,7 @@ def _certain(faces, part):
 
 
 def _checksum(source, split, faces):
-    """Of the file of arrays; where there is none, of the pictures and classes."""
+    """Of the file of arrays; where there is none, of the images and classes."""
     file = pathlib.Path(str(source).removeprefix("npz:")) / f"{split}.npz"
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()
@@ -485,12 +485,12 @@ def _checksum(source, split, faces):
 def table(result):
     """What a person reads."""
     lines = [f"{result['model']} on {result['dataset']} {result['split']}, one crop"]
-    if result["derived"]:
-        lines[0] += f", {result['derived']}"
+    if result["corruption"]:
+        lines[0] += f", {result['corruption']}"
     for part in ("all", "without_duplicates"):
         values = result[part]
         if values is None:
-            lines += ["", f"{part.replace('_', ' ')}: every picture occurs in train"]
+            lines += ["", f"{part.replace('_', ' ')}: every image occurs in train"]
             continue
         lines += [
             "",
@@ -520,7 +520,10 @@ def table(result):
         for label, row in zip(result["labels"], values["confusion"], strict=True):
             lines.append(f"{label:>10} " + "".join(f"{count:>10}" for count in row))
     change = result["batch_independence"]
-    lines += ["", f"largest change of a probability with batch mates: {change:.1e}"]
+    lines += [
+        "",
+        f"largest change of a probability with samples of the batch: {change:.1e}",
+    ]
     for kind, row in result.get("by_kind", {}).items():
         lines.append(f"{kind:>18} accuracy {row['accuracy']:.2f} %, n = {row['n']:,}")
     if "temperature" in result:
@@ -565,7 +568,9 @@ def plot(result, folder):
 
     values, labels = result["all"], result["labels"]
     name = [
-        word for word in (result["model"], result["split"], result["derived"]) if word
+        word
+        for word in (result["model"], result["split"], result["corruption"])
+        if word
     ]
     title = f"{' '.join(name)}\n{result['dataset']}, n = {values['n']:,}"
     folder = pathlib.Path(folder)
@@ -598,7 +603,7 @@ def plot(result, folder):
         title=f"{title}, ECE {values['ece']:.2f} %",
     )
     upper.legend(loc="upper left")
-    lower.bar(middles, bins["count"], width, edgecolor="white", color="grey")
+    lower.bar(middles, bins["count"], width, edgecolor="white", color="gray")
     lower.set(xlabel="probability of the predicted class, %", ylabel="faces")
 
     paths = []
@@ -660,7 +665,7 @@ def _parser():
     parser.add_argument(
         "--dataset", help="default: what the preset or the run was trained for"
     )
-    parser.add_argument("--derived", choices=WAYS, help="make the pictures harder")
+    parser.add_argument("--corruption", choices=FAMILIES, help="make the images harder")
     parser.add_argument(
         "--temperature",
         action="store_true",
@@ -671,7 +676,7 @@ def _parser():
         action="store_true",
         help="first write that temperature into the .keras file",
     )
-    parser.add_argument("--plots", type=pathlib.Path, help="draw PNG pictures there")
+    parser.add_argument("--plots", type=pathlib.Path, help="draw PNG images there")
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     return parser
 
@@ -699,7 +704,7 @@ def main(arguments=None):
             options.data,
             options.split,
             options.dataset,
-            options.derived,
+            options.corruption,
             options.temperature or options.store,
         )
         print(table(result))

@@ -48,7 +48,7 @@ def heatmaps(folder, split, rows, size):
 def augmentation():
     """As in the recipes, but the heatmap moves along."""
     edges = {"fill_mode": "nearest"}
-    return training.MoveTogether(
+    return training.JointAugmentation(
         [
             layers.RandomFlip("horizontal"),
             layers.RandomRotation(0.04, **edges),
@@ -119,12 +119,12 @@ def main():
     )
     parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--limit", type=int, help="training pictures, for a trial")
+    parser.add_argument("--limit", type=int, help="training images, for a trial")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     options = parser.parse_args()
 
-    train, _ = data.carve(data.fer2013(options.data, "train"))
+    train, _ = data.hold_out(data.fer2013(options.data, "train"))
     train = train[: options.limit]
     test = data.fer2013(options.data, "public_test")
     maps = heatmaps(options.data, "train", train.rows, train.images.shape[1:3])

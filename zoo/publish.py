@@ -41,7 +41,7 @@ FACTS = (
     "split",
     "score",
     "paper",
-    "licence",
+    "license",
     "macs",
 )
 _PIN = ("repo", "revision")
@@ -131,7 +131,7 @@ def difference(folder, repo_id):
     lines, diffs = [f"{repo_id} at {there.sha}"], []
     for name in sorted({*old, *new} - {".gitattributes"}):
         if name not in new:
-            lines.append(f"  {name}: not ours; deleted unless text or a picture")
+            lines.append(f"  {name}: not ours; deleted unless text or an image")
             continue
         file, data = old.get(name), new[name]
         before, after = _hash(file), _own_hash(file, data)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-TRUNKS = ("learned", "frozen", "cached")
+BACKBONES = ("learned", "frozen", "cached")
 BATCH_NORMS = ("learned", "frozen")
 FOLDS = 10
 
@@ -42,15 +42,17 @@ class Stage:
     Attributes:
         epochs: Passes over the training part.
         rate: Peak learning rate.
-        input_size: Side in pixels to which the network resizes its pictures.
-        augmentation: Makes what pictures pass while training: a list of Keras layers,
-            or for PAL one `MoveTogether`. They are part of the network, so they run
-            where it runs, on TensorFlow and JAX.
-        trunk: `"learned"`; `"frozen"`, when only what follows it learns; or
+        input_size: Side in pixels to which the network resizes its images.
+        augmentation: Makes what images pass while training: a list of Keras layers,
+            or for PAL one `JointAugmentation`. They are part of the network, so they
+            run where it runs, on TensorFlow and JAX.
+        backbone: `"learned"`; `"frozen"`, when only what follows it learns; or
             `"cached"`: frozen, and its features are computed once, without
             augmentation, and kept in memory as float16.
-        batch_norm: `"learned"`, or `"frozen"` for the trunk's stored statistics.
+        batch_norm: `"learned"`, or `"frozen"` for the backbone's stored statistics.
         schedule: Makes the learning rate from the peak, the steps and the epochs.
+        mixing: Makes layers for whole batches, `{"images", "labels"}`: Keras' `MixUp`
+            and `CutMix`. They run on the host, before a batch is handed over.
         patience: Epochs without a better validation score before the stage ends, or
             `None` for never.
     """
@@ -59,14 +61,15 @@ class Stage:
     rate: float
     input_size: int
     augmentation: Callable = list
-    trunk: str = "learned"
+    backbone: str = "learned"
     batch_norm: str = "frozen"
     schedule: Callable = cosine
+    mixing: Callable = list
     patience: int | None = None
 
     def __post_init__(self):
         """Checks the choices."""
-        for name, choices in (("trunk", TRUNKS), ("batch_norm", BATCH_NORMS)):
+        for name, choices in (("backbone", BACKBONES), ("batch_norm", BATCH_NORMS)):
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"`{name}` of a stage should be one of {', '.join(choices)}. "
@@ -76,33 +79,33 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that makes a result, besides the data and the trunk's weights.
+    """Everything that makes a result, besides the data and the backbone's weights.
 
     Attributes:
         architecture: Name of a function in `keras_fer.models`.
-        arguments: What it is called with, besides labels, trunk weights and the
+        arguments: What it is called with, besides labels, backbone weights and the
             stages' input size.
         dataset: Name of a dataset; see `zoo.data.open_split`.
         stages: In order. Each starts from the best epoch of the one before.
-        start: A preset to start from, instead of a trunk trained on ImageNet.
+        start: A preset to start from, instead of a backbone trained on ImageNet.
         train: Split that is trained on, such as `"train"`; `"folds"` for datasets with
             ten folds of subjects: all but the two of the next attributes.
         validation: Split that epochs are chosen on; `None` for a twelfth of `train`,
-            carved by the pixels' checksum. With folds, the one after that of `test`.
+            held out by the pixels' checksum. With folds, the one after that of `test`.
+        duplicates: `"near"` or `"exact"`: which duplicates are kept on one side when a
+            part is held out; see `zoo.data.hold_out`.
         test: Split that the result is reported on. Training does not open it.
-        batch: Pictures a step, over all devices.
+        batch: Images a step, over all devices.
         optimizer: Makes it from a rate or schedule, and options for the average.
         ema: Momentum of the moving average of the weights, which is what is kept;
             `None` keeps the weights themselves.
         label_smoothing: Share of the target that goes to all classes alike.
         class_weights: Whether every class weighs the same in the loss.
         balanced_sampling: Whether every class is drawn as often.
-        mixing: Makes layers for whole batches, `{"images", "labels"}`: Keras' `MixUp`
-            and `CutMix`. They run on the host, before a batch is handed over.
         attribution: Arguments of `keras_fer.training.PrivilegedAttribution`, or `None`
             to train without landmarks.
         teacher: A preset whose logits are learned too, through Keras' `Distiller`, or
-            `None`. Augmentation then runs on the host: both see the same pictures.
+            `None`. Augmentation then runs on the host: both see the same images.
         temperature: Of the distillation.
         seed: Seed of everything random.
         name: Of its file; `zoo.train.find` sets it.
@@ -115,6 +118,7 @@ class Recipe:
     start: str | None = None
     train: str = "train"
     validation: str | None = None
+    duplicates: str = "near"
     test: str = "public_test"
     batch: int = 64
     optimizer: Callable = adamw
@@ -122,7 +126,6 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: bool = False
     balanced_sampling: bool = False
-    mixing: Callable = list
     attribution: dict | None = None
     teacher: str | None = None
     temperature: float = 3.0

@@ -107,7 +107,7 @@ EVALUATION = {
     "sha256": _or_none(_SHA256),
     "dataset": _TEXT,
     "split": _TEXT,
-    "derived": _one_of(None, "masked", "occluded", "corrupted"),
+    "corruption": _one_of(None, "masked", "occluded", "corrupted"),
     "data_sha256": _SHA256,
     "protocol": _TEXT,
     "labels": _list_of(_TEXT),
@@ -149,7 +149,7 @@ def check(result):
 def _fail(place, received, expected):
     raise ValueError(
         f"Not a result of an evaluation. Received: {place}={received!r:.200}. Expected "
-        f"{expected}. Write it anew with `python -m zoo.evaluate MODEL --out FILE`."
+        f"{expected}. Write it again with `python -m zoo.evaluate MODEL --out FILE`."
     )
 
 

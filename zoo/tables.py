@@ -36,7 +36,7 @@ def scores():
 
 
 def robustness():
-    """Accuracy of every preset on pictures that were made harder."""
+    """Accuracy of every preset on images that were made harder."""
     ways = ("masked", "occluded", "corrupted")
     rows = []
     for file in sorted(RESULTS.glob("*.public_test.json")):
@@ -51,9 +51,9 @@ def robustness():
     return _markdown(["model", "as they are (95 %)", *ways], rows)
 
 
-def batch_mates():
+def batch_dependence():
     """The published attention beside ours."""
-    result = json.loads((RESULTS / "batch_mates.json").read_text())
+    result = json.loads((RESULTS / "batch_dependence.json").read_text())
     orders = ("class-sorted", "shuffled", "one by one")
     rows = [
         [f"`{row['attention']}`", *(f"{row[order]:.1f}" for order in orders)]
@@ -78,7 +78,15 @@ def architectures():
                 row["reading"],
             ]
         )
-    header = ["paper", "layers", "model", "parameters", "MACs", "stated", "our reading"]
+    header = [
+        "paper",
+        "layers",
+        "model",
+        "parameters",
+        "MACs",
+        "stated",
+        "our interpretation",
+    ]
     return _markdown(header, rows)
 
 
@@ -129,7 +137,7 @@ def fill(text):
         robustness,
         architectures,
         privileged,
-        batch_mates,
+        batch_dependence,
         crop_margin,
     ):
         name = table.__name__

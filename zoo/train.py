@@ -12,7 +12,7 @@ start the same command on each, with one --out that all can read.
 Every epoch ends with a checkpoint. Whenever a run stops, the same command with
 --resume goes on after the last whole epoch and ends where it would have ended: the
 weights, their average, the optimizer, the schedule, every random state and the order of
-the pictures are as they were. In --out are then, besides logs, `model.keras` (the
+the images are as they were. In --out are then, besides logs, `model.keras` (the
 result, with preprocessing and labels), `model.weights.h5` and `run.json`.
 """
 
@@ -35,7 +35,7 @@ import keras
 import numpy as np
 
 from keras_fer import models, training, zoo
-from keras_fer.models.trunks import freeze_batch_norm
+from keras_fer.models.backbones import freeze_batch_norm
 from keras_fer.training.heatmaps import INNER_LANDMARKS
 from zoo import checkpoint, data, recipes
 from zoo.batches import Batches
@@ -100,25 +100,25 @@ class Devices:
         return training.multi_worker(network) if self._several_workers else network
 
 
-def build(recipe, labels, input_size, trunk_weights=None):
+def build(recipe, labels, input_size, backbone_weights=None):
     """The recipe's network at a size, before anything is trained."""
     create = getattr(models, recipe.architecture)
     return create(
         labels=labels,
         input_size=input_size,
-        trunk_weights=trunk_weights,
+        backbone_weights=backbone_weights,
         **recipe.arguments,
     )
 
 
-def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one"):
+def train(recipe, source, out, backbone_weights=None, resume=False, strategy="one"):
     """Runs a recipe from start to end.
 
     Args:
         recipe: A `Recipe`.
         source: Where the data are; see `zoo.data.open_split`.
         out: Folder for weights, logs and checkpoints.
-        trunk_weights: `"imagenet"`, a file, or `None` for random ones; recipes that
+        backbone_weights: `"imagenet"`, a file, or `None` for random ones; recipes that
             start from a preset need none.
         resume: Whether to go on from what `out` holds.
         strategy: One of `STRATEGIES`.
@@ -146,7 +146,7 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
             f"{devices.number} devices alike. Choose a multiple with --batch."
         )
     if devices.chief:
-        print(f"{len(faces)} pictures to train on, {len(validation)} to choose on")
+        print(f"{len(faces)} images to train on, {len(validation)} to choose on")
 
     model, histories = None, []
     for index, stage in enumerate(recipe.stages):
@@ -157,7 +157,7 @@ def train(recipe, source, out, trunk_weights=None, resume=False, strategy="one")
         )
         before = model
         with devices.scope():
-            first = trunk_weights if index == 0 and not recipe.start else None
+            first = backbone_weights if index == 0 and not recipe.start else None
             model = build(recipe, faces.labels, stage.input_size, first)
             if before is not None:
                 model.set_weights(before.get_weights())
@@ -199,11 +199,11 @@ def train_stage(model, recipe, stage, seed, faces, validation, file, devices):
         # A network of its own for the averages: validation never touches training.
         kept = build(recipe, faces.labels, stage.input_size)
         for each in (model, kept):
-            trunk = each.get_layer("trunk")
-            if stage.trunk != "learned":
-                trunk.trainable = False
+            backbone = each.get_layer("backbone")
+            if stage.backbone != "learned":
+                backbone.trainable = False
             elif stage.batch_norm == "frozen":
-                freeze_batch_norm(trunk)
+                freeze_batch_norm(backbone)
         network, take, mixing = _network(model, recipe, stage, faces)
         steps = Batches.per_epoch(len(faces), recipe.batch)
         rate = stage.schedule(stage.rate, steps * stage.epochs, stage.epochs)
@@ -236,7 +236,7 @@ def train_stage(model, recipe, stage, seed, faces, validation, file, devices):
             weights=_class_weights(faces.targets) if recipe.class_weights else None,
             shares=_shares(faces.targets) if recipe.balanced_sampling else None,
             mixing=mixing,
-            workers=8 if isinstance(faces.images, data.Pictures) else 1,
+            workers=8 if isinstance(faces.images, data.LazyImages) else 1,
         )
         devices.prepare(network).fit(
             batches,
@@ -266,7 +266,7 @@ class Keeper(keras.callbacks.Callback):
         stage: The `Stage`.
         file: Where the best weights go in the end; the other files lie beside it.
         devices: The `Devices`.
-        examples: Pictures of an epoch.
+        examples: Images of an epoch.
     """
 
     def __init__(self, model, kept, validation, stage, file, devices, examples):
@@ -434,20 +434,20 @@ def _open_folder(out, resume):
 
 
 def _check_recipe(out, recipe, devices):
-    """Refuses to go on with another recipe than the run was begun with."""
+    """Refuses to go on with another recipe than the run was started with."""
     file, facts = out / "recipe.json", recipe.facts()
     if not file.exists():
         if devices.chief:
             with checkpoint.replacing(file) as temporary:
                 temporary.write_text(json.dumps(facts, indent=1) + "\n")
         return
-    begun = json.loads(file.read_text())
-    different = [key for key in facts if begun.get(key) != facts[key]]
+    started = json.loads(file.read_text())
+    different = [key for key in facts if started.get(key) != facts[key]]
     if different:
         raise ValueError(
-            f"The run is of another recipe. Received: {str(out)!r}, which was begun "
+            f"The run is of another recipe. Received: {str(out)!r}, which was started "
             f"with one that differs in {', '.join(different)}. Give the options it was "
-            "begun with, or choose another --out."
+            "started with, or choose another --out."
         )
 
 
@@ -457,15 +457,15 @@ def _open_data(recipe, source):
     options = {"size": size, "landmarks": recipe.attribution is not None}
     faces = data.open_split(recipe.dataset, source, recipe.train, **options)
     if recipe.validation is None:
-        faces, validation = data.carve(faces)
+        faces, validation = data.hold_out(faces, duplicates=recipe.duplicates)
     else:
         validation = data.open_split(recipe.dataset, source, recipe.validation, size)
-    validation = validation[validation.certain]
+    validation = validation[validation.scored]
     if not len(validation):
         raise ValueError(
-            f"Nothing to choose epochs on. Received: {len(faces)} pictures of "
+            f"Nothing to choose epochs on. Received: {len(faces)} images of "
             f"{recipe.dataset} to train on, none in the validation part "
-            f"({recipe.validation or 'carved from train'}). Name a split with pictures "
+            f"({recipe.validation or 'held out from train'}). Name a split with images "
             "as the recipe's `validation`, or give more data."
         )
     missing = [
@@ -475,7 +475,7 @@ def _open_data(recipe, source):
     ]
     if missing:
         raise ValueError(
-            f"Classes without pictures. Received: none of {', '.join(missing)} among "
+            f"Classes without images. Received: none of {', '.join(missing)} among "
             f"{len(faces)} of {recipe.dataset}. Expected some of each of "
             f"{', '.join(faces.labels)}."
         )
@@ -484,9 +484,9 @@ def _open_data(recipe, source):
 
 def _network(model, recipe, stage, faces):
     """What is fitted, how it takes its inputs, and what mixes its batches."""
-    mixing = recipe.mixing()
-    if stage.trunk == "cached":
-        features = _trunk_outputs(model)
+    mixing = stage.mixing()
+    if stage.backbone == "cached":
+        features = _backbone_outputs(model)
         values = keras.Model(model.inputs, features).predict(
             faces.images[:], batch_size=256, verbose=0
         )
@@ -527,14 +527,14 @@ def _network(model, recipe, stage, faces):
     return type(model)(images, model(augmented)), take, mixing
 
 
-def _trunk_outputs(model):
-    """What the trunk hands on to the rest of a model."""
-    trunk = model.get_layer("trunk")
+def _backbone_outputs(model):
+    """What the backbone hands on to the rest of a model."""
+    backbone = model.get_layer("backbone")
     tensors = {
         id(tensor): tensor
         for layer in model.layers
         for tensor in keras.tree.flatten(layer.input)
-        if tensor._keras_history.operation is trunk
+        if tensor._keras_history.operation is backbone
     }
     return list(tensors.values())
 
@@ -552,12 +552,12 @@ def _with_heatmaps(faces, rows):
 
 
 def _class_weights(targets):
-    """A weight for each picture that makes all classes weigh the same, mean 1."""
+    """A weight for each image that makes all classes weigh the same, mean 1."""
     return targets @ (targets.sum() / len(targets[0]) / targets.sum(axis=0))
 
 
 def _shares(targets):
-    """A probability for each picture that makes all classes equally likely."""
+    """A probability for each image that makes all classes equally likely."""
     shares = targets.astype("float64") @ (1 / targets.sum(axis=0))
     return shares / shares.sum()
 
@@ -604,7 +604,7 @@ def _finish(model, recipe, histories, faces, validation, final, started):
 
 def _in_words(stage):
     return (
-        f"{stage.epochs} epochs at {stage.input_size} px, trunk {stage.trunk}, "
+        f"{stage.epochs} epochs at {stage.input_size} px, backbone {stage.backbone}, "
         f"BatchNorm {stage.batch_norm}, rate {stage.rate:g}"
     )
 
@@ -647,10 +647,10 @@ def main():
         "--strategy", default="one", help=f"{', '.join(STRATEGIES)} (%(default)s)"
     )
     parser.add_argument(
-        "--trunk-weights", default="imagenet", help="a file, imagenet, or none"
+        "--backbone-weights", default="imagenet", help="a file, imagenet, or none"
     )
     parser.add_argument("--epochs", type=int, help="epochs of every stage, for a trial")
-    parser.add_argument("--batch", type=int, help="pictures a step, over all devices")
+    parser.add_argument("--batch", type=int, help="images a step, over all devices")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--fold", type=int, default=0, help="for recipes with folds")
     parser.add_argument("--resume", action="store_true")
@@ -663,7 +663,9 @@ def main():
                 recipe,
                 options.data,
                 out,
-                None if options.trunk_weights == "none" else options.trunk_weights,
+                None
+                if options.backbone_weights == "none"
+                else options.backbone_weights,
                 options.resume,
                 options.strategy,
             )

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from keras_fer.faces.detect import Face
-from keras_fer.faces.pictures import as_picture
+from keras_fer.faces.images import as_image
 
 MARGIN = 0.0
 """Default margin. `benchmarks/crop_margin.py` finds it best for MTCNN and Haar, and
@@ -22,26 +22,26 @@ def crop(
 ) -> np.ndarray:
     """Cuts out a face.
 
-    The square stands on the centre of the face's box; its side is the longer side of
+    The square stands on the center of the face's box; its side is the longer side of
     the box, extended by `margin` on each of the four sides. With `align` it is turned
-    so that the eyes are level. What lies outside the picture repeats its border.
+    so that the eyes are level. What lies outside the image repeats its border.
 
     Args:
-        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
-        face: A `Face` of that picture.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, gray or RGB, 0–255.
+        face: A `Face` of that image.
         margin: Share of the box's longer side, above -0.5.
         align: Whether to level the eyes, where the face has landmarks.
 
     Returns:
-        `(S, S, 3)` uint8 RGB at the picture's own resolution.
+        `(S, S, 3)` uint8 RGB at the image's own resolution.
 
     Raises:
-        PictureError: The array is not a picture.
+        ImageError: The array is not an image.
         ValueError: `margin` is out of range.
     """
     import cv2
 
-    image = as_picture(image)
+    image = as_image(image)
     side, matrix, window = _placement(face, margin, align)
     return cv2.warpAffine(
         image[window],
@@ -52,18 +52,18 @@ def crop(
     )
 
 
-def put_back(
+def paste_heatmap(
     heat: np.ndarray,
     image_shape: tuple,
     face: Face,
     margin: float = MARGIN,
     align: bool = True,
 ) -> np.ndarray:
-    """Puts a map of a crop on its place in the picture: the inverse of `crop`.
+    """Puts a map of a crop on its place in the image: the inverse of `crop`.
 
     Args:
         heat: `(S, S)` floats over the crop, at any resolution.
-        image_shape: `(H, W)` or `(H, W, 3)`, that of the picture.
+        image_shape: `(H, W)` or `(H, W, 3)`, that of the image.
         face: The `Face` that was cropped.
         margin: As for `crop`.
         align: As for `crop`.
@@ -92,12 +92,12 @@ def put_back(
 
 
 def _placement(face, margin, align):
-    """Where a crop lies in its picture.
+    """Where a crop lies in its image.
 
     Returns:
         The side of the crop; the `(2, 3)` matrix from its pixels to those of a window
-        of the picture; and that window, two slices, which holds the crop. OpenCV takes
-        no picture of 32768 pixels a side, so only windows are warped.
+        of the image; and that window, two slices, which holds the crop. OpenCV takes
+        no image of 32768 pixels a side, so only windows are warped.
     """
     if not -0.5 < margin < math.inf:
         raise ValueError(
@@ -107,22 +107,22 @@ def _placement(face, margin, align):
     side = max(1, round(max(width, height) * (1 + 2 * margin)))
     angle = _roll(face) if align else 0.0
 
-    # Pixel (u, v) of the crop shows point centre + R (u, v), measured from the
-    # centres of both. Half a pixel: OpenCV counts from the centre of the first one.
-    centre = np.array([x + width / 2, y + height / 2]) - 0.5
+    # Pixel (u, v) of the crop shows point center + R (u, v), measured from the
+    # centers of both. Half a pixel: OpenCV counts from the center of the first one.
+    center = np.array([x + width / 2, y + height / 2]) - 0.5
     rotation = np.array(
         [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     )
     reach = math.ceil(side * 0.75) + 3
-    left, top = np.maximum(np.floor(centre).astype(int) - reach, 0)
-    right, bottom = np.floor(centre).astype(int) + reach + 1
-    offset = centre - (left, top) - rotation @ np.full(2, (side - 1) / 2)
+    left, top = np.maximum(np.floor(center).astype(int) - reach, 0)
+    right, bottom = np.floor(center).astype(int) + reach + 1
+    offset = center - (left, top) - rotation @ np.full(2, (side - 1) / 2)
     window = (slice(top, bottom), slice(left, right))
     return side, np.column_stack([rotation, offset]), window
 
 
 def _roll(face):
-    """Angle of the line through the eyes, in radians, clockwise in the picture."""
+    """Angle of the line through the eyes, in radians, clockwise in the image."""
     if face.landmarks is None:
         return 0.0
     left, right = np.asarray(face.landmarks[:2], dtype=float)

@@ -1,4 +1,4 @@
-"""A picture to its faces and what they express."""
+"""An image to its faces and what they express."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from keras_fer.faces.align import crop, put_back
+from keras_fer.faces.align import crop, paste_heatmap
 from keras_fer.faces.detect import Face, detect
-from keras_fer.faces.pictures import as_picture, read_picture
+from keras_fer.faces.images import as_image, read_image
 
 if TYPE_CHECKING:
     import keras
 
-# Faces a forward pass, which bounds memory on pictures of crowds.
+# Faces a forward pass, which bounds memory on images of crowds.
 _BATCH = 64
 
 
@@ -27,11 +27,11 @@ def analyze(
     detector: str | os.PathLike = "mtcnn",
     align: bool = True,
 ) -> list[Face]:
-    """Finds the faces in a picture and what they express.
+    """Finds the faces in an image and what they express.
 
     Args:
-        image: The path of a picture, or an array: `(H, W)`, `(H, W, 1)` or
-            `(H, W, 3)`, grey or RGB, 0–255.
+        image: The path of an image, or an array: `(H, W)`, `(H, W, 1)` or
+            `(H, W, 3)`, gray or RGB, 0–255.
         model: A name that `keras_fer.zoo.load` knows (loaded once), or a model with
             `labels`.
         detector: See `detect`.
@@ -41,13 +41,13 @@ def analyze(
         A list of `Face` with probabilities, largest first; empty where there is none.
 
     Raises:
-        PictureError: The file or array is not a usable picture.
+        ImageError: The file or array is not a usable image.
         ValueError: The model has no labels, or an argument is unknown.
     """
     if isinstance(image, (str, os.PathLike)):
-        image = read_picture(image)
+        image = read_image(image)
     else:
-        image = as_picture(image)
+        image = as_image(image)
     if isinstance(model, str):
         model = _load(model)
     faces = detect(image, detector)
@@ -70,12 +70,12 @@ def explain_faces(
     method: str = "grad_input",
     align: bool = True,
 ) -> np.ndarray:
-    """Where on a picture a model looks: `explain` for each face, put on its place.
+    """Where on an image a model looks: `explain` for each face, put on its place.
 
     Args:
         model: See `keras_fer.explain`.
-        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
-        faces: The picture's faces, from `analyze` or `detect`.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, gray or RGB, 0–255.
+        faces: The image's faces, from `analyze` or `detect`.
         method: See `keras_fer.explain`.
         align: See `crop`; as it was for `analyze`.
 
@@ -84,19 +84,19 @@ def explain_faces(
         faces overlap, 0 outside of them.
 
     Raises:
-        PictureError: The array is not a picture.
+        ImageError: The array is not an image.
         ValueError: See `keras_fer.explain`.
     """
     from keras_fer.explanation import explain
 
-    image = as_picture(image)
+    image = as_image(image)
     heat = np.zeros(image.shape[:2], np.float32)
     if not faces:
         return heat
     crops = [crop(image, face, align=align) for face in faces]
     maps = explain(model, _as_batch(model, crops), method)
     for face, found in zip(faces, maps, strict=True):
-        np.maximum(heat, put_back(found, heat.shape, face, align=align), out=heat)
+        np.maximum(heat, paste_heatmap(found, heat.shape, face, align=align), out=heat)
     return np.minimum(heat, 1)  # Resampling rounds.
 
 
@@ -107,7 +107,7 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
 
     Args:
         model: A model with `labels` and perhaps `input_size` (else 224).
-        crops: Pictures `(S, S, 3)`, uint8; at least one.
+        crops: Images `(S, S, 3)`, uint8; at least one.
 
     Returns:
         `(len(crops), len(model.labels))` probabilities.
@@ -143,9 +143,9 @@ def _as_batch(model, crops):
     return np.stack(
         [
             np.asarray(
-                Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+                Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
             )
-            for picture in crops
+            for image in crops
         ]
     )
 

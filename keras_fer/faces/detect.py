@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from keras_fer.faces.pictures import as_picture
+from keras_fer.faces.images import as_image
 
 DETECTORS = ("mtcnn", "haar", "yunet")
 
@@ -18,22 +18,22 @@ DETECTORS = ("mtcnn", "haar", "yunet")
 _LONG_SIDE = 1280
 # No detector is reliable on smaller faces, in pixels of that copy.
 _SMALLEST = 20
-# MTCNN's proposals for each scale of the picture; a face takes about ten.
+# MTCNN's proposals for each scale of the image; a face takes about ten.
 _PROPOSALS = 2000
 _MIN_CONFIDENCE = {"mtcnn": 0.9, "yunet": 0.7}
 
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """One face of a picture.
+    """One face of an image.
 
     Attributes:
-        box: `(x, y, width, height)` in whole pixels, inside the picture.
+        box: `(x, y, width, height)` in whole pixels, inside the image.
         detector: `"mtcnn"`, `"haar"` or `"yunet"`.
         score: The detector's confidence, 0–1; `None` for `"haar"`, which has none.
         landmarks: Five points `(x, y)` in pixels: left eye, right eye, nose, left and
             right corner of the mouth, left and right as seen on an upright face in
-            the picture. `None` for `"haar"`.
+            the image. `None` for `"haar"`.
         probabilities: Label to probability, from `analyze`; `None` before.
     """
 
@@ -62,18 +62,18 @@ def detect(
     min_size: float = 20,
     min_confidence: float | None = None,
 ) -> list[Face]:
-    """Finds the faces in a picture.
+    """Finds the faces in an image.
 
-    Pictures of more than 1280 pixels on the long side are scaled down for detection;
+    Images of more than 1280 pixels on the long side are scaled down for detection;
     faces of less than 20 pixels after that are not searched for.
 
     Args:
-        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grey or RGB, 0–255.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, gray or RGB, 0–255.
         detector: `"mtcnn"` (Keras on the TensorFlow backend; five landmarks),
             `"haar"` (OpenCV; fast, frontal faces, no landmarks), or the path of a
             YuNet `.onnx` file for OpenCV (fast and accurate; five landmarks).
             `"yunet"` takes that path from the environment variable KERAS_FER_YUNET.
-        min_size: Longer side of the smallest face to return, in pixels of the picture.
+        min_size: Longer side of the smallest face to return, in pixels of the image.
         min_confidence: Lowest score to return, 0–1. Default: 0.9 for MTCNN, 0.7 for
             YuNet. Haar has no scores.
 
@@ -82,11 +82,11 @@ def detect(
 
     Raises:
         ImportError: The detector's package is not installed.
-        PictureError: The array is not a picture.
+        ImageError: The array is not an image.
         RuntimeError: `"mtcnn"` on a Keras backend other than TensorFlow.
         ValueError: An unknown detector or a value out of range.
     """
-    image = as_picture(image)
+    image = as_image(image)
     name, find = _detector(detector)
     if not min_size > 0:
         raise ValueError(
@@ -108,7 +108,7 @@ def detect(
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     else:
         small = image
-    # Rounding makes the two axes' scales differ a little on long thin pictures.
+    # Rounding makes the two axes' scales differ a little on long thin images.
     factors = np.array([width / small.shape[1], height / small.shape[0]])
 
     faces = []
@@ -206,7 +206,7 @@ def _find_mtcnn(network, image, smallest, min_confidence):
     rows = network.detect_faces(
         image, output_type="numpy", fit_to_image=False, threshold_onet=min_confidence
     )
-    # Picture number, box, score, five x, five y.
+    # Image number, box, score, five x, five y.
     for row in rows.astype(float):
         yield row[1:5], float(row[5]), row[6:16].reshape(2, 5).T
 
@@ -252,7 +252,7 @@ def _yunet(path):
         model = file.read()
     try:
         # YuNet's authors publish it with a dynamic input, which OpenCV 4 refuses. Its
-        # graph only looks at the batch size: pinned, it takes pictures of any size.
+        # graph only looks at the batch size: pinned, it takes images of any size.
         if importlib.util.find_spec("onnx"):
             onnx = _import("onnx")
             network = onnx.load_from_string(model)

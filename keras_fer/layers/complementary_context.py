@@ -12,8 +12,8 @@ class ComplementaryContext(keras.layers.Layer):
 
     ECA over the map, then each quadrant is averaged and goes through
     `Dense(units, ReLU)` and `Dense(num_classes)`, which the quadrants share. For odd
-    sides the lower and right quadrants are the larger ones (our reading; the paper's
-    map is 14x14).
+    sides the lower and right quadrants are the larger ones (our interpretation; the
+    paper's map is 14x14).
 
     Args:
         num_classes: Number of logits.
@@ -63,11 +63,11 @@ class ComplementaryContext(keras.layers.Layer):
     def call(self, features, return_attention=False):
         """Lets the quadrants vote."""
         refined, attention = self.attention(features, return_attention=True)
-        middle, centre = features.shape[1] // 2, features.shape[2] // 2
+        middle, center = features.shape[1] // 2, features.shape[2] // 2
         quadrants = [
             ops.mean(refined[:, rows, columns], axis=(1, 2))
             for rows in (slice(middle), slice(middle, None))
-            for columns in (slice(centre), slice(centre, None))
+            for columns in (slice(center), slice(center, None))
         ]
         logits = self.head(self.hidden(ops.stack(quadrants, axis=1)))
         return (logits, attention) if return_attention else logits

@@ -1,4 +1,4 @@
-"""Efficient channel attention: no bottleneck, channels look at their neighbours."""
+"""Efficient channel attention: no bottleneck, channels look at their neighbors."""
 
 import math
 

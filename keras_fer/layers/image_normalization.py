@@ -1,4 +1,4 @@
-"""Pictures as people have them to pictures as trunks want them."""
+"""Images as people have them to images as backbones want them."""
 
 import keras
 from keras import ops
@@ -6,25 +6,25 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class ImageNormalization(keras.layers.Layer):
-    """Resizes grey or RGB pictures and scales them from 0–255 to [-1, 1].
+    """Resizes gray or RGB images and scales them from 0–255 to [-1, 1].
 
     Standing first in a model, it makes the exact preprocessing part of the graph, so
-    that nobody has to know it. Grey becomes RGB by repetition. Shrinking is
+    that nobody has to know it. Gray becomes RGB by repetition. Shrinking is
     antialiased, since faces come at any size.
 
     Args:
         size: Side of the square output, in pixels.
-        grayscale: Whether RGB loses its colours (luma of ITU-R BT.601) first. For
-            models that were trained on grey pictures only.
+        grayscale: Whether RGB loses its colors (luma of ITU-R BT.601) first. For
+            models that were trained on gray images only.
 
     Call arguments:
-        images: `(B, H, W, 1)` grey or `(B, H, W, 3)` RGB, 0–255, any H and W.
+        images: `(B, H, W, 1)` gray or `(B, H, W, 3)` RGB, 0–255, any H and W.
 
     Returns:
         `(B, size, size, 3)` in [-1, 1].
 
     Raises:
-        ValueError: `size` is not a positive integer, or the pictures have another
+        ValueError: `size` is not a positive integer, or the images have another
             rank or channel count.
     """
 
@@ -79,8 +79,8 @@ class ImageNormalization(keras.layers.Layer):
     def _check(shape):
         if len(shape) != 4 or shape[-1] not in (None, 1, 3):
             raise ValueError(
-                "Expected a batch of pictures of shape (batch, height, width, 1) or "
+                "Expected a batch of images of shape (batch, height, width, 1) or "
                 f"(batch, height, width, 3). Received: shape={tuple(shape)}. "
-                "Add the batch axis to a single picture with image[None]; drop an "
+                "Add the batch axis to a single image with image[None]; drop an "
                 "alpha channel with image[..., :3]."
             )

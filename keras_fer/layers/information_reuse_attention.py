@@ -11,8 +11,9 @@ class InformationReuseAttention(LosslessAttention):
 
     Stated in the abstract: attention maps, in the plural, that **reuse the previous
     layer's information** and do **not reduce dimensionality**, fused with the feature
-    map. The paper's equations were not available; our reading is one family with LLAM:
-    LLAM weighs channels, IRAM weighs channels and then places, each from `F` and `P`.
+    map. The paper's equations were not available; our interpretation is one family with
+    LLAM: LLAM weighs channels, IRAM weighs channels and then places, each from `F` and
+    `P`.
 
     Args:
         use_previous: See `LosslessAttention`.

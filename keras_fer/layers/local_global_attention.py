@@ -18,9 +18,9 @@ class LocalGlobalAttention(keras.layers.Layer):
     crops, channel by channel, is the local descriptor. The whole map through one more
     and averaged is the global one. Both together are scaled to length 1.
 
-    The paper knows maps of 28x28, cut at 6, 12, 18 and 24. Our reading for others: the
-    side of a crop is `ceil(side / 5)`, and the last one takes what is left; where
-    nothing would be left, sides are as equal as possible.
+    The paper knows maps of 28x28, cut at 6, 12, 18 and 24. Our interpretation for
+    others: the side of a crop is `ceil(side / 5)`, and the last one takes what is left;
+    where nothing would be left, sides are as equal as possible.
 
     Args:
         shared: Whether all crops share one attention (the authors' script for RAF-DB)
@@ -96,7 +96,7 @@ class LocalGlobalAttention(keras.layers.Layer):
         descriptor = ops.cast(descriptor, self.compute_dtype)
         if not return_attention:
             return descriptor
-        return descriptor, ops.stack([self._put_back(masks), mask], axis=1)
+        return descriptor, ops.stack([self._paste_heatmap(masks), mask], axis=1)
 
     def crops(self, features):
         """The 25 crops, row by row: a list of `(B, h, w, C)`."""
@@ -113,7 +113,7 @@ class LocalGlobalAttention(keras.layers.Layer):
                 crops[first + row] = ops.reshape(strip[:, row], folded)
         return crops
 
-    def _put_back(self, crops):
+    def _paste_heatmap(self, crops):
         """Crops to the map they were cut from."""
         strips = [
             ops.concatenate(crops[start : start + _CROPS], axis=2)

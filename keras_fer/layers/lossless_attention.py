@@ -15,8 +15,8 @@ class LosslessAttention(keras.layers.Layer):
 
     Stated in the abstract: the map is made from the **previous layer's** information
     too and **without reducing dimensionality**, and is fused with the feature map. The
-    paper's equations were not available; our reading is a channel attention of the
-    ECA family over the descriptors of both maps, fused by multiplication:
+    paper's equations were not available; our interpretation is a channel attention of
+    the ECA family over the descriptors of both maps, fused by multiplication:
 
     `m = sigmoid(Conv1D_k([GAP(F), GMP(F), GAP(P), GMP(P)]))`, `out = F * m`
 

@@ -16,8 +16,8 @@ class PatchExtraction(keras.layers.Layer):
     with ReLU.
 
     The paper knows one input, a 14x14 map, which strides 4 and 2 turn into 4x4 and
-    2x2. Our reading for other sizes: kernels (and so the weights) stay, the first
-    stride is `ceil(side / 4)`, and the grid is 2x2 for every map of 3x3 to 16x16.
+    2x2. Our interpretation for other sizes: kernels (and so the weights) stay, the
+    first stride is `ceil(side / 4)`, and the grid is 2x2 for every map of 3x3 to 16x16.
 
     Args:
         filters: Channels of every patch descriptor.

@@ -8,13 +8,13 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class PatchTokenAttention(keras.layers.Layer):
-    """Scaled dot-product self-attention over the patches of each picture.
+    """Scaled dot-product self-attention over the patches of each image.
 
     PAtt-Lite (Ngwe et al., IEEE Access 2024) means to weigh patches by attention,
     but its published code hands `Attention(use_scale=True)` a `(B, 32)` tensor, and
-    that attends across the **batch**. This layer is our reading of the intent: the
-    same attention, without projections and with one learned scale, over the patch
-    tokens of one picture, added to its input:
+    that attends across the **batch**. This layer is our interpretation of the intent:
+    the same attention, without projections and with one learned scale, over the patch
+    tokens of one image, added to its input:
 
     `out = x + softmax(scale * x x^T) x`
 

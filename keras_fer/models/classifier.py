@@ -8,14 +8,14 @@ from keras_fer.layers.class_probabilities import ClassProbabilities
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class ExpressionClassifier(keras.Model):
-    """A functional model from pictures to the probabilities of named classes.
+    """A functional model from images to the probabilities of named classes.
 
-    In: grey or RGB pictures `(B, H, W, 1 or 3)`, uint8 or float, 0–255, of any height
+    In: gray or RGB images `(B, H, W, 1 or 3)`, uint8 or float, 0–255, of any height
     and width. Out: probabilities `(B, num_classes)`, float32.
 
     Its first layer is an `ImageNormalization` named `"normalization"`, then comes a
-    nested model named `"trunk"`; a `Dense` is named `"logits"`, and the last layer, a
-    `ClassProbabilities`, `"probabilities"`.
+    nested model named `"backbone"`; a `Dense` is named `"logits"`, and the last layer,
+    a `ClassProbabilities`, `"probabilities"`.
     """
 
     @property
@@ -25,7 +25,7 @@ class ExpressionClassifier(keras.Model):
 
     @property
     def input_size(self):
-        """Side in pixels to which the model resizes its pictures."""
+        """Side in pixels to which the model resizes its images."""
         return self.get_layer("normalization").size
 
     def replace_head(self, labels):

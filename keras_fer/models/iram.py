@@ -8,28 +8,28 @@ def IRAM(
     labels=None,
     input_size=224,
     grayscale=False,
-    trunk="resnet18",
-    trunk_weights=None,
+    backbone="resnet18",
+    backbone_weights=None,
     dropout=0.0,
     name="iram",
 ):
     """IRAM (Wang & Hu, IJCNN 2021, doi 10.1109/IJCNN52387.2021.9534217).
 
-    An `InformationReuseAttention` in every slot of the trunk: channels, then places,
+    An `InformationReuseAttention` in every slot of the backbone: channels, then places,
     are weighed with the help of the map that the block received.
 
     Stated in the abstract: attention maps that reuse the previous layer's information
-    and do not reduce dimensionality, fused with the feature map. Our reading, as the
-    full text was not available: the layer's form, ResNet-18, and one layer at the end
-    of every residual branch, where LLAM has its own.
+    and do not reduce dimensionality, fused with the feature map. Our interpretation, as
+    the full text was not available: the layer's form, ResNet-18, and one layer at the
+    end of every residual branch, where LLAM has its own.
 
     Args:
         num_classes: See `AttentionNetwork`.
         labels: See `AttentionNetwork`.
         input_size: See `AttentionNetwork`.
         grayscale: See `AttentionNetwork`.
-        trunk: See `AttentionNetwork`.
-        trunk_weights: See `AttentionNetwork`.
+        backbone: See `AttentionNetwork`.
+        backbone_weights: See `AttentionNetwork`.
         dropout: See `AttentionNetwork`.
         name: Name of the model.
 
@@ -38,16 +38,16 @@ def IRAM(
 
     Raises:
         ValueError: An argument is out of range.
-        FileNotFoundError: The weights file of the trunk does not exist.
+        FileNotFoundError: The weights file of the backbone does not exist.
     """
     return AttentionNetwork(
         num_classes,
         labels,
         input_size,
         grayscale,
-        trunk=trunk,
+        backbone=backbone,
         attention="iram",
-        trunk_weights=trunk_weights,
+        backbone_weights=backbone_weights,
         dropout=dropout,
         name=name,
     )

@@ -8,28 +8,28 @@ def LLAM(
     labels=None,
     input_size=224,
     grayscale=False,
-    trunk="resnet18",
-    trunk_weights=None,
+    backbone="resnet18",
+    backbone_weights=None,
     dropout=0.0,
     name="llam",
 ):
     """LLAM (Wang et al., "Lossless Attention in CNNs for FER in the Wild", 2001.11869).
 
-    A `LosslessAttention` in every slot of the trunk: the map of a block is weighed with
-    the help of the map that the block received.
+    A `LosslessAttention` in every slot of the backbone: the map of a block is weighed
+    with the help of the map that the block received.
 
     Stated in the abstract: attention from the previous layer's information too, without
-    reducing dimensionality, fused with the feature map. Our reading, as the full text
-    was not available: the layer's form, ResNet-18, and one layer at the end of every
-    residual branch.
+    reducing dimensionality, fused with the feature map. Our interpretation, as the full
+    text was not available: the layer's form, ResNet-18, and one layer at the end of
+    every residual branch.
 
     Args:
         num_classes: See `AttentionNetwork`.
         labels: See `AttentionNetwork`.
         input_size: See `AttentionNetwork`.
         grayscale: See `AttentionNetwork`.
-        trunk: See `AttentionNetwork`.
-        trunk_weights: See `AttentionNetwork`.
+        backbone: See `AttentionNetwork`.
+        backbone_weights: See `AttentionNetwork`.
         dropout: See `AttentionNetwork`.
         name: Name of the model.
 
@@ -38,16 +38,16 @@ def LLAM(
 
     Raises:
         ValueError: An argument is out of range.
-        FileNotFoundError: The weights file of the trunk does not exist.
+        FileNotFoundError: The weights file of the backbone does not exist.
     """
     return AttentionNetwork(
         num_classes,
         labels,
         input_size,
         grayscale,
-        trunk=trunk,
+        backbone=backbone,
         attention="llam",
-        trunk_weights=trunk_weights,
+        backbone_weights=backbone_weights,
         dropout=dropout,
         name=name,
     )

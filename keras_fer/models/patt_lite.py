@@ -8,7 +8,7 @@ from keras import layers
 from keras_fer.layers.image_normalization import ImageNormalization
 from keras_fer.layers.patch_extraction import PatchExtraction
 from keras_fer.layers.patch_token_attention import PatchTokenAttention
-from keras_fer.models import trunks
+from keras_fer.models import backbones
 from keras_fer.models.classifier import (
     ExpressionClassifier,
     check_input_size,
@@ -25,7 +25,7 @@ def PAttLite(
     input_size=224,
     grayscale=False,
     attention="patch_tokens",
-    trunk_weights="imagenet",
+    backbone_weights="imagenet",
     patch_dropout=0.2,
     dropout=0.2,
     name="patt_lite",
@@ -40,7 +40,8 @@ def PAttLite(
     a class-sorted test set leaks its labels. `attention` says what stands there:
 
     - `"patch_tokens"`: attention over the four patches of one face, before pooling;
-      our reading of the paper's intent. A prediction never depends on batch mates.
+      our interpretation of the paper's intent. A prediction never depends on samples of
+      the batch.
     - `"none"`: no attention.
     - `"batch_legacy"`: as published, for study only. It warns.
 
@@ -48,11 +49,11 @@ def PAttLite(
         num_classes: Number of classes; 7 and 8 name themselves. Default: the number
             of `labels`, or 7.
         labels: Names of the classes.
-        input_size: Side in pixels to which pictures are resized, 48 to 224.
-        grayscale: Whether colours are taken away first; see `ImageNormalization`.
+        input_size: Side in pixels to which images are resized, 48 to 224.
+        grayscale: Whether colors are taken away first; see `ImageNormalization`.
         attention: `"patch_tokens"`, `"none"` or `"batch_legacy"`.
-        trunk_weights: `"imagenet"`, a weights file, or `None`; see
-            `keras_fer.models.trunks.mobilenet_v1`.
+        backbone_weights: `"imagenet"`, a weights file, or `None`; see
+            `keras_fer.models.backbones.mobilenet_v1`.
         patch_dropout: Rate of spatial dropout on the patches (paper: 0.2, stage 2).
         dropout: Rate of dropout before the bottleneck (paper: 0.1, then 0.2).
         name: Name of the model.
@@ -62,7 +63,7 @@ def PAttLite(
 
     Raises:
         ValueError: An argument is out of range.
-        FileNotFoundError: The weights file of the trunk does not exist.
+        FileNotFoundError: The weights file of the backbone does not exist.
     """
     labels = resolve_labels(num_classes, labels)
     check_input_size(input_size, 48, 224)
@@ -74,19 +75,19 @@ def PAttLite(
     if attention == "batch_legacy":
         warnings.warn(
             'attention="batch_legacy" attends across the batch: predictions depend on '
-            "batch mates and labels leak. It is here for study only.",
+            "samples of the batch and labels leak. It is here for study only.",
             stacklevel=2,
         )
 
     # === Layers ===
-    trunk = trunks.mobilenet_v1(
-        input_size, cut="conv_dw_9_relu", weights=trunk_weights, name="trunk"
+    backbone = backbones.mobilenet_v1(
+        input_size, cut="conv_dw_9_relu", weights=backbone_weights, name="backbone"
     )
 
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
-    x = trunk(x)["stride_16"]
+    x = backbone(x)["stride_16"]
     x = PatchExtraction(256, name="patches")(x)
     if attention == "patch_tokens":
         x = PatchTokenAttention(name="attention")(x)

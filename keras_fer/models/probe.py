@@ -6,8 +6,8 @@ from keras.src.models.functional import Functional
 
 from keras_fer.layers.class_probabilities import ClassProbabilities
 
-# Attribution wants a map of at least 14x14, and takes 6x6 from small pictures.
-_SIDE, _SMALL_SIDE, _SMALL_PICTURE = 14, 6, 112
+# Attribution wants a map of at least 14x14, and takes 6x6 from small images.
+_SIDE, _SMALL_SIDE, _SMALL_IMAGE = 14, 6, 112
 
 # Layers that make no features of their own.
 _PASSIVE = (
@@ -27,11 +27,11 @@ class Probe:
     logits, costs no second forward pass, and can itself be differentiated.
 
     Args:
-        model: A functional or sequential `keras.Model` with one input, pictures, that
+        model: A functional or sequential `keras.Model` with one input, images, that
             ends in logits or in a softmax.
         layer: Name of a layer, also inside nested models, with a `(B, H, W, C)` output
             of static size. Default: the last one that all paths to the logits pass and
-            that has at least 14x14 places, or 6x6 where the model sees pictures
+            that has at least 14x14 places, or 6x6 where the model sees images
             smaller than 112 pixels.
 
     Attributes:
@@ -108,14 +108,14 @@ class Probe:
         """Runs the model.
 
         Args:
-            images: Pictures, as the model takes them.
-            score: Function from logits `(B, n)` to one score for each picture, `(B,)`.
+            images: Images, as the model takes them.
+            score: Function from logits `(B, n)` to one score for each image, `(B,)`.
             training: As for any Keras layer.
 
         Returns:
             A dictionary: `"outputs"`, what the model gives; `"logits"` `(B, n)`;
             `"features"`, the layer's map `(B, H, W, C)`; `"gradient"`, that of each
-            picture's score with respect to its map.
+            image's score with respect to its map.
 
         Raises:
             NotImplementedError: The backend is neither TensorFlow nor JAX.
@@ -242,7 +242,7 @@ def _logits(operation, inputs, outputs):
     if isinstance(operation, layers.Dense) and activation is keras.activations.linear:
         return outputs
     if isinstance(operation, (ClassProbabilities, layers.Softmax)) or softmax:
-        # Models that vote have several logit vectors for a picture.
+        # Models that vote have several logit vectors for an image.
         if len(inputs[0].shape) == 3:
             return layers.GlobalAveragePooling1D(dtype="float32", name="mean_vote")(
                 inputs[0]
@@ -269,7 +269,7 @@ class _DenseLogits(layers.Layer):
 def _default_layer(leaves, shapes, model):
     """The last layer with a map that is large enough, and that every path passes."""
     size = getattr(model, "input_size", None) or model.inputs[0].shape[1]
-    small = size is not None and size < _SMALL_PICTURE
+    small = size is not None and size < _SMALL_IMAGE
     least = _SMALL_SIDE if small else _SIDE
     # Leaves come in the order of the graph: what leads from before a leaf to behind it
     # passes it by.

@@ -7,12 +7,12 @@ from keras_fer.layers.complementary_context import ComplementaryContext
 from keras_fer.layers.image_normalization import ImageNormalization
 from keras_fer.layers.local_global_attention import LocalGlobalAttention
 from keras_fer.layers.mean_vote import MeanVote
+from keras_fer.models.backbones import build_backbone
 from keras_fer.models.classifier import (
     ExpressionClassifier,
     check_input_size,
     resolve_labels,
 )
-from keras_fer.models.trunks import build_trunk
 
 # Weights of the five losses: attention, then the four quadrants.
 _WEIGHTS = (0.2, 0.8, 0.8, 0.8, 0.8)
@@ -23,15 +23,15 @@ def ScanCCI(
     labels=None,
     input_size=224,
     grayscale=False,
-    trunk="resnet50",
+    backbone="resnet50",
     shared=False,
     official_bottom_strip=False,
-    trunk_weights=None,
+    backbone_weights=None,
     name="scan_cci",
 ):
     """SCAN-CCI (Gera & Balasubramanian, arXiv 2007.10298, figure 2, and their code).
 
-    The trunk's map at stride 8 goes to the attention branch: `LocalGlobalAttention`
+    The backbone's map at stride 8 goes to the attention branch: `LocalGlobalAttention`
     over 25 crops and the whole, and a dense layer. Its map at stride 16 goes to the
     context branch, `ComplementaryContext`, whose four quadrants vote. In training each
     of the five logit vectors has its own loss, 0.2 times that of the attention branch
@@ -42,13 +42,13 @@ def ScanCCI(
         num_classes: Number of classes; 7 and 8 name themselves. Default: the number
             of `labels`, or 7.
         labels: Names of the classes.
-        input_size: Side in pixels to which pictures are resized, at least 48.
-        grayscale: Whether colours are taken away first; see `ImageNormalization`.
-        trunk: `"resnet50"` as in the paper, or `"mobilenet_v1"` (the light trunk that
-            all models share), `"resnet18"` or `"vgg16"`.
+        input_size: Side in pixels to which images are resized, at least 48.
+        grayscale: Whether colors are taken away first; see `ImageNormalization`.
+        backbone: `"resnet50"` as in the paper, or `"mobilenet_v1"` (the light backbone
+            that all models share), `"resnet18"` or `"vgg16"`.
         shared: Whether the 25 crops share one attention instead of one each.
         official_bottom_strip: See `LocalGlobalAttention`.
-        trunk_weights: See the trunk's function in `keras_fer.models.trunks`.
+        backbone_weights: See the backbone's function in `keras_fer.models.backbones`.
         name: Name of the model.
 
     Returns:
@@ -56,19 +56,21 @@ def ScanCCI(
 
     Raises:
         ValueError: An argument is out of range.
-        FileNotFoundError: The weights file of the trunk does not exist.
+        FileNotFoundError: The weights file of the backbone does not exist.
     """
     labels = resolve_labels(num_classes, labels)
     check_input_size(input_size, 48)
 
     # === Layers ===
-    trunk = build_trunk(trunk, input_size, cut="stride_16", weights=trunk_weights)
+    backbone = build_backbone(
+        backbone, input_size, cut="stride_16", weights=backbone_weights
+    )
     attention = LocalGlobalAttention(shared, official_bottom_strip, name="attention")
 
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
-    maps = trunk(x)
+    maps = backbone(x)
     probabilities = _vote(attention(maps["stride_8"]), maps["stride_16"], labels)
     return VotingClassifier(images, probabilities, name=name)
 
@@ -131,8 +133,8 @@ class VotingClassifier(ExpressionClassifier):
             labels: Names of the new classes.
 
         Returns:
-            A model of the same class. It shares trunk and attention with this one, and
-            the context branch keeps its weights up to its last layer.
+            A model of the same class. It shares backbone and attention with this one,
+            and the context branch keeps its weights up to its last layer.
         """
         old = self.get_layer("context")
         probabilities = _vote(self.get_layer("logits").input, old.input, labels)

@@ -15,8 +15,8 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
     """Privileged attribution loss (Bonnard et al., arXiv 2203.12905).
 
     `L = - sum_ijc (a - mean(a)) / std(a) * a*`, with `std(a)^2 = sum (a - mean(a))^2`:
-    the standardised attribution `a` against the heatmap `a*`, which is not
-    standardised. It is lowest, minus the norm of the centred heatmap, where the
+    the standardized attribution `a` against the heatmap `a*`, which is not
+    standardized. It is lowest, minus the norm of the centered heatmap, where the
     attribution is the heatmap times any positive number plus any number.
 
     Args:
@@ -57,17 +57,17 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
     if channels != "all":
         attribution = ops.mean(attribution, axis=-1, keepdims=True)
     axes = (1, 2, 3)
-    centred = attribution - ops.mean(attribution, axis=axes, keepdims=True)
+    centered = attribution - ops.mean(attribution, axis=axes, keepdims=True)
     # Attributions are often small; their own size keeps the squares in range. It is a
     # constant here: the loss does not depend on it.
-    largest = ops.stop_gradient(ops.max(ops.abs(centred), axis=axes, keepdims=True))
+    largest = ops.stop_gradient(ops.max(ops.abs(centered), axis=axes, keepdims=True))
     seen = ops.logical_and(
         largest > 0, ops.any(heatmap > 0, axis=(1, 2))[:, None, None, None]
     )
     # Both branches of a `where` are differentiated: none may divide by zero.
-    centred = ops.where(seen, centred / ops.where(largest > 0, largest, 1.0), 1.0)
-    variance = ops.sum(ops.square(centred), axis=axes)
-    agreement = ops.sum(centred * heatmap[..., None], axis=axes) / ops.sqrt(variance)
+    centered = ops.where(seen, centered / ops.where(largest > 0, largest, 1.0), 1.0)
+    variance = ops.sum(ops.square(centered), axis=axes)
+    agreement = ops.sum(centered * heatmap[..., None], axis=axes) / ops.sqrt(variance)
     return ops.where(seen[:, 0, 0, 0], -agreement, 0.0)
 
 
@@ -77,7 +77,7 @@ class PrivilegedAttribution(keras.Model):
 
     Compile and fit it on `({"image": ..., "heatmap": ...}, y)`, with any loss for
     probabilities; `weight` times the privileged attribution loss is added. `.model` is
-    what ships: it takes pictures alone, and costs what it cost before. Keras' own
+    what ships: it takes images alone, and costs what it cost before. Keras' own
     training step is used, so sample weights, averaged weights, mixed precision and
     `tf.distribute` work as ever.
 
@@ -89,7 +89,7 @@ class PrivilegedAttribution(keras.Model):
             `keras_fer.models`.
         layer: Name of the layer whose attribution is guided, also inside a nested
             model. Default: the last one that all paths to the logits pass and whose
-            map is at least 14x14, or 6x6 where the model sees pictures smaller than
+            map is at least 14x14, or 6x6 where the model sees images smaller than
             112 pixels.
         channels: See `privileged_attribution_loss`.
         weight: Weight of the privileged attribution loss.
@@ -97,13 +97,13 @@ class PrivilegedAttribution(keras.Model):
             logit of the `"true_class"` (with soft labels, their mean logit).
         method: `"grad_input"`: the gradient's magnitude times the layer's output, as
             in the paper; or the magnitude alone, `"grad"`.
-        augmentation: A layer that changes the dictionary of pictures and heatmaps in
-            training, such as `MoveTogether`.
+        augmentation: A layer that changes the dictionary of images and heatmaps in
+            training, such as `JointAugmentation`.
 
     Call arguments:
         inputs: `{"image": (B, H, W, 1 or 3), "heatmap": (B, h, w)}`, where `h, w` is
-            either the picture's height and width (the heatmap is then averaged down
-            to the layer's map) or the map's own, `heatmap_size`. Or pictures alone.
+            either the image's height and width (the heatmap is then averaged down
+            to the layer's map) or the map's own, `heatmap_size`. Or images alone.
 
     Raises:
         ValueError: An argument is out of range, the layer is unknown or not in the
@@ -146,7 +146,7 @@ class PrivilegedAttribution(keras.Model):
         return self._probe.map_shape[:2]
 
     def call(self, inputs, training=False):
-        """Pictures to what the model gives; in a step, attribution and heatmap too."""
+        """Images to what the model gives; in a step, attribution and heatmap too."""
         if not isinstance(inputs, dict):
             return self.model(inputs, training=training)
         if "truth" not in inputs:
@@ -161,7 +161,7 @@ class PrivilegedAttribution(keras.Model):
         """Attribution maps `(B, H, W, C)` at the layer, in inference mode.
 
         Args:
-            images: Pictures, as the model takes them.
+            images: Images, as the model takes them.
             y: True classes, `(B,)` or one-hot; only for `score="true_class"`.
         """
         return self._attribute(images, y, training=False)[1]
@@ -250,9 +250,9 @@ class PrivilegedAttribution(keras.Model):
 def _check_entries(x):
     if not isinstance(x, dict) or not {"image", "heatmap"} <= set(x):
         raise ValueError(
-            'Expected pictures and heatmaps, {"image": ..., "heatmap": ...}. Received: '
+            'Expected images and heatmaps, {"image": ..., "heatmap": ...}. Received: '
             f"{sorted(x) if isinstance(x, dict) else type(x).__name__}. To fit or "
-            "evaluate on pictures alone, use `.model`."
+            "evaluate on images alone, use `.model`."
         )
 
 
@@ -263,7 +263,7 @@ def _with_truth(data):
 
 
 def _check_size(heatmap, image, size):
-    """Raises unless a heatmap has the size of the picture, or of the map."""
+    """Raises unless a heatmap has the size of the image, or of the map."""
     if (
         len(heatmap.shape) != 3
         or not _agree(heatmap.shape[:1], image.shape[:1])
@@ -273,7 +273,7 @@ def _check_size(heatmap, image, size):
         )
     ):
         raise ValueError(
-            "Expected a heatmap for each picture, as large as the picture or as the "
+            "Expected a heatmap for each image, as large as the image or as the "
             f"layer's map, {size}. Received: heatmap {tuple(heatmap.shape)} and image "
             f"{tuple(image.shape)}. See keras_fer.training.landmark_heatmap."
         )

@@ -1,21 +1,21 @@
-"""Augmentation of pictures that carry something with them."""
+"""Augmentation of images that carry something with them."""
 
 import keras
 from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
-class MoveTogether(keras.layers.Layer):
-    """Moves pictures and their heatmaps alike: flips, crops, shifts, turns.
+class JointAugmentation(keras.layers.Layer):
+    """Moves images and their heatmaps alike: flips, crops, shifts, turns.
 
-    The heatmap becomes one more channel of the picture, so whatever a layer does to
+    The heatmap becomes one more channel of the image, so whatever a layer does to
     places, it does to both. So use layers that only move (Keras' `RandomFlip`,
     `RandomCrop`, `RandomTranslation`, `RandomRotation`, `RandomZoom`, `CenterCrop`);
-    those that change brightness or colours are for the picture alone.
+    those that change brightness or colors are for the image alone.
 
     Args:
         layers: Keras preprocessing layers for both, applied in order.
-        image_layers: More of them, for the picture alone, afterwards.
+        image_layers: More of them, for the image alone, afterwards.
 
     Call arguments:
         inputs: A dictionary with `"image"` `(B, H, W, C)`, 0–255, and `"heatmap"`
@@ -26,7 +26,7 @@ class MoveTogether(keras.layers.Layer):
         A dictionary with the same entries, `"image"` and `"heatmap"` float and moved.
 
     Raises:
-        ValueError: The heatmap is not as large as the picture.
+        ValueError: The heatmap is not as large as the image.
     """
 
     def __init__(self, layers, image_layers=(), **kwargs):
@@ -39,12 +39,12 @@ class MoveTogether(keras.layers.Layer):
         image, heatmap = inputs["image"], inputs["heatmap"]
         if tuple(heatmap.shape[1:]) != tuple(image.shape[1:3]):
             raise ValueError(
-                "Expected a heatmap as large as its picture, (batch, height, width). "
+                "Expected a heatmap as large as its image, (batch, height, width). "
                 f"Received: heatmap {tuple(heatmap.shape)} and image "
                 f"{tuple(image.shape)}. Draw it with landmark_heatmap at that size."
             )
         image = ops.cast(image, self.compute_dtype)
-        # Layers that clip or fill expect the range of pictures.
+        # Layers that clip or fill expect the range of images.
         heatmap = ops.cast(heatmap, self.compute_dtype)[..., None] * 255.0
         both = ops.concatenate([image, heatmap], axis=-1)
         for layer in self.layers:

@@ -39,10 +39,10 @@ def multi_worker(model):
       `AutoShardPolicy.DATA`, or each worker reads files of its own. Make the batch
       size a multiple of the number of workers, and drop an incomplete last batch of
       the training data: each worker's mean counts the same, however few its examples.
-    - BatchNorm normalises with the worker's own part of a batch. Only models without
-      it, or with it frozen (`keras_fer.models.trunks.freeze_batch_norm` does so in the
-      trunk; SCAN's attention has its own), and without dropout or other chance, end
-      with the weights of one process on the same batches.
+    - BatchNorm normalizes with the worker's own part of a batch. Only models without
+      it, or with it frozen (`keras_fer.models.backbones.freeze_batch_norm` does so in
+      the backbone; SCAN's attention has its own), and without dropout or other chance,
+      end with the weights of one process on the same batches.
     - Reading a metric waits for all workers. So does whatever else needs all of them:
       callbacks of the first worker alone may write files, and nothing more.
     - `predict` gives every worker all predictions, in order.

@@ -11,22 +11,22 @@ INNER_LANDMARKS = slice(17, 68)
 def landmark_heatmap(landmarks, size, sigma=3 / 224):
     """Draws landmarks as one Gaussian each, summed, with a maximum of 1.
 
-    The privileged information of PAL (Bonnard et al., arXiv 2203.12905). Our reading:
-    each place holds the Gaussian's mean over the place's area, not its value at the
-    centre, so that coarse maps neither lose nor favour a landmark; and the width is 3
-    pixels at 224.
+    The privileged information of PAL (Bonnard et al., arXiv 2203.12905). Our
+    interpretation: each place holds the Gaussian's mean over the place's area, not its
+    value at the center, so that coarse maps neither lose nor favor a landmark; and the
+    width is 3 pixels at 224.
 
     Args:
-        landmarks: `(B, N, 2)`, x and y as fractions of the picture's width and height,
+        landmarks: `(B, N, 2)`, x and y as fractions of the image's width and height,
             0 at the left and upper edge. A landmark with a NaN is left out; so a row
             of NaN says that a face has none. PAL's own choice is the 51 inner ones:
             `landmarks[:, INNER_LANDMARKS]`.
         size: Side of the heatmap, or `(height, width)`.
-        sigma: Standard deviation as a fraction of the picture's sides.
+        sigma: Standard deviation as a fraction of the image's sides.
 
     Returns:
         `(B, height, width)` float32 in [0, 1]: a maximum of 1, or zeros where no
-        landmark lies in the picture.
+        landmark lies in the image.
 
     Raises:
         ValueError: The landmarks have another shape, or `size` or `sigma` is not
@@ -53,7 +53,7 @@ def landmark_heatmap(landmarks, size, sigma=3 / 224):
     rows = _share(landmarks[..., 1], height, sigma) * ops.cast(known, "float32")
     heatmap = ops.einsum("bnh,bnw->bhw", rows, columns)
     highest = ops.max(heatmap, axis=(1, 2), keepdims=True)
-    # Tails of landmarks outside the picture are not landmarks in it.
+    # Tails of landmarks outside the image are not landmarks in it.
     seen = highest > 0.01 / (height * width)
     return ops.where(seen, heatmap / ops.where(seen, highest, 1.0), 0.0)
 

@@ -103,7 +103,7 @@ def load(
             `hf auth login`.
 
     Returns:
-        A `keras.Model` from `(B, H, W, 1 or 3)` pictures, 0–255, to probabilities
+        A `keras.Model` from `(B, H, W, 1 or 3)` images, 0–255, to probabilities
         `(B, num_classes)`. `model.labels` names them. It is compiled for integer
         labels in that order.
 
@@ -122,8 +122,8 @@ def load(
     import keras
 
     from keras_fer import models
+    from keras_fer.models.backbones import freeze_batch_norm
     from keras_fer.models.classifier import resolve_labels
-    from keras_fer.models.trunks import freeze_batch_norm
 
     wanted = None
     if num_classes is not None or labels is not None:
@@ -133,7 +133,7 @@ def load(
 
     def build(labels):
         function = getattr(models, preset.architecture)
-        return function(labels=labels, **{**preset.arguments, "trunk_weights": None})
+        return function(labels=labels, **{**preset.arguments, "backbone_weights": None})
 
     if preset is None:
         model, held = hub.build(release), known
@@ -164,7 +164,7 @@ def load(
     if weights is not None:
         if wanted and wanted != held:
             model = model.replace_head(wanted)
-        freeze_batch_norm(model.get_layer("trunk"))
+        freeze_batch_norm(model.get_layer("backbone"))
     model.compile(
         optimizer=keras.optimizers.AdamW(3e-4, weight_decay=0.01, global_clipnorm=3.0),
         loss="sparse_categorical_crossentropy",
@@ -218,7 +218,7 @@ def _release(name, weights, revision, token):
 def _info_of(release):
     """What a repository says about its model."""
     said = release.manifest
-    fields = "paper parameters macs input data selection split score licence".split()
+    fields = "paper parameters macs input data selection split score license".split()
     return ModelInfo(
         name=said.get("name"),
         architecture=said.get("architecture"),

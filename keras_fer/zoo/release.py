@@ -40,7 +40,7 @@ def write(
         model: An `ExpressionClassifier`.
         folder: Made where it is not there.
         facts: Of `keras_fer.json`: name, architecture, input, data, selection, split,
-            score, paper, licence, macs and results, as far as known.
+            score, paper, license, macs and results, as far as known.
         card: Text of `README.md`.
 
     Returns:
@@ -71,10 +71,10 @@ def write(
         "labels": [*plain.labels],
         "temperature": plain.get_layer("probabilities").temperature,
         "input": (
-            "grey or RGB face crop, 0-255, any size; resized to "
+            "gray or RGB face crop, 0-255, any size; resized to "
             f"{plain.input_size}x{plain.input_size} in the graph"
         ),
-        **dict.fromkeys(("data", "selection", "split", "paper", "licence"), ""),
+        **dict.fromkeys(("data", "selection", "split", "paper", "license"), ""),
         "score": {},
         "parameters": plain.count_params(),
         "macs": None,
@@ -264,7 +264,7 @@ Labels, in the order of the outputs, from 0:
 {labels}
 
 `images` are square crops of a face's box, without a margin, turned until the eyes are
-level; resizing and normalisation are part of the model.
+level; resizing and normalization are part of the model.
 
 An expression is not an emotion. Do not use this model to judge people: not for hiring,
 schooling, policing, border control, insurance, lie detection or medical diagnosis, and

@@ -49,4 +49,4 @@ def crowd(portrait):
 def model():
     from keras_fer.models import PAttLite
 
-    return PAttLite(8, input_size=64, trunk_weights=None)
+    return PAttLite(8, input_size=64, backbone_weights=None)

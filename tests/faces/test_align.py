@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer.faces import Face, crop, detect, put_back
+from keras_fer.faces import Face, crop, detect, paste_heatmap
 
 LEVEL = ((4.0, 5.0), (8.0, 5.0), (6.0, 7.0), (4.0, 9.0), (8.0, 9.0))
 
@@ -60,7 +60,7 @@ def test_face_in_profile_is_not_turned(gradient):
     np.testing.assert_array_equal(crop(gradient, face, 0.0), gradient[10:30, 10:30])
 
 
-def test_picture_larger_than_opencv_takes(gradient):
+def test_image_larger_than_opencv_takes(gradient):
     wide = np.tile(gradient, (1, 600, 1))  # 36,000 pixels wide.
     face = Face((35_000, 10, 20, 20), "haar")
     np.testing.assert_array_equal(crop(wide, face, 0.0), wide[10:30, 35_000:35_020])
@@ -89,7 +89,7 @@ def test_bad_margin(gradient):
 
 
 def leaning_face(degrees):
-    """A face of 40 pixels whose eyes are turned, clockwise in the picture."""
+    """A face of 40 pixels whose eyes are turned, clockwise in the image."""
     angle = math.radians(degrees)
     across = np.array([math.cos(angle), math.sin(angle)])
     eyes = [tuple(np.array([70.0, 50.0]) + sign * 10 * across) for sign in (-1, 1)]
@@ -104,22 +104,22 @@ def test_a_spot_of_the_crop_goes_back_where_it_was(degrees, margin):
     for x, y in ((60, 44), (68, 52), (65, 50), (72, 55)):
         spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
         cut = crop(255 * spot, face, margin)[..., 0] / 255
-        back = put_back(cut, spot.shape, face, margin)
+        back = paste_heatmap(cut, spot.shape, face, margin)
         assert back.shape == spot.shape and back.dtype == np.float32
         assert np.unravel_index(back.argmax(), back.shape) == (y, x)
         np.testing.assert_allclose(back, spot, atol=0.1)
 
 
 def test_what_was_not_cropped_is_zero():
-    # The longer side of the box, 40, on its centre, (65, 50).
+    # The longer side of the box, 40, on its center, (65, 50).
     expected = np.zeros((120, 160))
     expected[30:70, 45:85] = 1
     ones, level = np.ones((40, 40)), leaning_face(0)
-    np.testing.assert_array_equal(put_back(ones, (120, 160, 3), level), expected)
+    np.testing.assert_array_equal(paste_heatmap(ones, (120, 160, 3), level), expected)
     leaning = leaning_face(30)
-    upright = put_back(ones, (120, 160), leaning, align=False)
+    upright = paste_heatmap(ones, (120, 160), leaning, align=False)
     np.testing.assert_array_equal(upright, expected)
-    turned = put_back(ones, (120, 160), leaning)
+    turned = paste_heatmap(ones, (120, 160), leaning)
     assert turned.sum() == pytest.approx(1600, rel=0.01)
     rows, columns = np.mgrid[:120, :160]
     distance = np.hypot(rows - 49.5, columns - 64.5)
@@ -129,7 +129,7 @@ def test_what_was_not_cropped_is_zero():
 @pytest.mark.parametrize("side", [10, 40, 224])
 def test_a_map_may_have_another_resolution(side):
     ramp = np.broadcast_to((np.arange(side) + 0.5) / side, (side, side))
-    back = put_back(ramp, (120, 160), leaning_face(0))
+    back = paste_heatmap(ramp, (120, 160), leaning_face(0))
     expected = (np.arange(40) + 0.5) / 40
     inside = slice(2, -2) if side < 40 else slice(None)
     np.testing.assert_allclose(
@@ -137,25 +137,27 @@ def test_a_map_may_have_another_resolution(side):
     )
 
 
-def test_what_lay_outside_the_picture_is_dropped(gradient):
+def test_what_lay_outside_the_image_is_dropped(gradient):
     for x, y in ((0, 0), (40, 20)):
         face = Face((x, y, 20, 20), "haar")
         heat = np.arange(1600.0).reshape(40, 40)
         whole = np.zeros((60, 80))
         whole[y : y + 40, x : x + 40] = heat
         expected = whole[10:50, 10:70]
-        np.testing.assert_array_equal(put_back(heat, (40, 60), face, 0.5), expected)
+        np.testing.assert_array_equal(
+            paste_heatmap(heat, (40, 60), face, 0.5), expected
+        )
 
 
-def test_put_back_on_a_picture_larger_than_opencv_takes():
+def test_paste_heatmap_on_a_image_larger_than_opencv_takes():
     face = Face((35_000, 10, 20, 20), "haar")
-    back = put_back(np.ones((20, 20)), (40, 36_000), face)
+    back = paste_heatmap(np.ones((20, 20)), (40, 36_000), face)
     assert back.sum() == 400 and (back[10:30, 35_000:35_020] == 1).all()
 
 
-def test_put_back_errors():
+def test_paste_heatmap_errors():
     for heat in (np.ones((20, 10)), np.ones((1, 20, 20)), np.ones((0, 0))):
         with pytest.raises(ValueError, match="Call once for each face"):
-            put_back(heat, (120, 160), leaning_face(0))
+            paste_heatmap(heat, (120, 160), leaning_face(0))
     with pytest.raises(ValueError, match="margin"):
-        put_back(np.ones((20, 20)), (120, 160), leaning_face(0), -0.5)
+        paste_heatmap(np.ones((20, 20)), (120, 160), leaning_face(0), -0.5)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_fer.faces import PictureError, analyze, crop, detect
+from keras_fer.faces import ImageError, analyze, crop, detect
 
 
 def test_portrait(portrait_path, portrait, model):
@@ -39,10 +39,10 @@ def test_no_face(model):
     assert analyze(np.zeros((50, 50, 3)), model, detector="haar") == []
 
 
-def test_bad_picture(model, tmp_path):
-    with pytest.raises(PictureError, match="No such file"):
+def test_bad_image(model, tmp_path):
+    with pytest.raises(ImageError, match="No such file"):
         analyze(tmp_path / "none.jpg", model, detector="haar")
-    with pytest.raises(PictureError, match="Multiply"):
+    with pytest.raises(ImageError, match="Multiply"):
         analyze(np.full((50, 50), 0.5), model, detector="haar")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer.faces import PictureError, detect, read_picture
+from keras_fer.faces import ImageError, detect, read_image
 from keras_fer.faces.detect import _PROPOSALS, _haar, _mtcnn, _strongest
 
 # By eye: from the brim of the cap to the chin, from ear to ear.
@@ -76,7 +76,7 @@ def test_large_photo_has_the_same_face_scaled(portrait, detector):
         )
 
 
-def test_boxes_are_inside_the_picture(portrait, detector):
+def test_boxes_are_inside_the_image(portrait, detector):
     height, width = 225, 190
     part = portrait[130 : 130 + height, 155 : 155 + width]  # Tight around the face.
     for face in detect(
@@ -95,9 +95,9 @@ def test_min_confidence(portrait, landmark_detector):
     assert detect(portrait, landmark_detector, min_confidence=1.0) == []
 
 
-def test_grey_picture(portrait):
-    grey = np.asarray(Image.fromarray(portrait).convert("L"))
-    assert len(detect(grey, "haar")) == 1
+def test_gray_image(portrait):
+    gray = np.asarray(Image.fromarray(portrait).convert("L"))
+    assert len(detect(gray, "haar")) == 1
 
 
 def test_exif_turned_photo_has_the_same_face(tmp_path, portrait, detector):
@@ -105,7 +105,7 @@ def test_exif_turned_photo_has_the_same_face(tmp_path, portrait, detector):
     exif[0x0112] = 6
     path = tmp_path / "turned.png"
     Image.fromarray(np.rot90(portrait)).save(path, exif=exif)
-    assert detect(read_picture(path), detector) == detect(portrait, detector)
+    assert detect(read_image(path), detector) == detect(portrait, detector)
 
 
 def test_bad_arguments(portrait):
@@ -115,7 +115,7 @@ def test_bad_arguments(portrait):
         detect(portrait, "haar", min_size=0)
     with pytest.raises(ValueError, match="min_confidence"):
         detect(portrait, "haar", min_confidence=0.5)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         detect(portrait[None], "haar")
 
 
@@ -154,7 +154,7 @@ def test_mtcnn_says_that_it_needs_tensorflow():
     assert "RuntimeError: MTCNN runs on the TensorFlow backend" in result.stderr
 
 
-def test_faces_lean_as_the_picture_does(portrait):
+def test_faces_lean_as_the_image_does(portrait):
     """Guards the sign that alignment relies on."""
     leaning = np.array(Image.fromarray(portrait).rotate(-20))  # Clockwise.
     (face,) = detect(leaning, "mtcnn")

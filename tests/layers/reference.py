@@ -1,4 +1,4 @@
-"""Slow, plain re-computations, one number at a time, for one picture."""
+"""Slow, plain re-computations, one number at a time, for one image."""
 
 import numpy as np
 

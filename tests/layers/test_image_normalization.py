@@ -14,32 +14,32 @@ class TestContract(LayerContract):
     output = (8, 8, 3)
 
 
-def reference(picture, size):
+def reference(image, size):
     """Pillow's antialiased resize of each channel, in floats."""
     channels = [
         Image.fromarray(channel.astype("float32")).resize(
             (size, size), Image.Resampling.BILINEAR
         )
-        for channel in np.moveaxis(picture, -1, 0)
+        for channel in np.moveaxis(image, -1, 0)
     ]
     return np.stack(channels, axis=-1) / 127.5 - 1
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (31, 77), (300, 200)])
 def test_equals_pillow(shape):
-    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3))
-    outputs = np.asarray(ImageNormalization(64)(picture[None].astype("uint8")))
-    np.testing.assert_allclose(outputs[0], reference(picture, 64), atol=1e-4)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3))
+    outputs = np.asarray(ImageNormalization(64)(image[None].astype("uint8")))
+    np.testing.assert_allclose(outputs[0], reference(image, 64), atol=1e-4)
 
 
 @pytest.mark.parametrize("grayscale", [False, True])
-def test_grey_is_rgb_with_equal_channels_and_floats_are_bytes(pictures, grayscale):
+def test_gray_is_rgb_with_equal_channels_and_floats_are_bytes(images, grayscale):
     layer = ImageNormalization(32, grayscale)
-    grey = np.asarray(layer(pictures))
-    colour = np.asarray(layer(pictures.repeat(3, axis=-1).astype("float32")))
-    assert grey.shape == (40, 32, 32, 3)
-    np.testing.assert_allclose(grey, colour, atol=1e-5)
-    assert grey.min() >= -1 - 1e-5 and grey.max() <= 1 + 1e-5
+    gray = np.asarray(layer(images))
+    color = np.asarray(layer(images.repeat(3, axis=-1).astype("float32")))
+    assert gray.shape == (40, 32, 32, 3)
+    np.testing.assert_allclose(gray, color, atol=1e-5)
+    assert gray.min() >= -1 - 1e-5 and gray.max() <= 1 + 1e-5
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA of TensorFlow")
@@ -50,7 +50,7 @@ def test_xla_is_not_chosen_where_it_cannot_resize():
     assert model.predict(np.zeros((1, 4, 4, 1)), verbose=0).shape == (1, 192)
 
 
-def test_grayscale_takes_colours_away():
+def test_grayscale_takes_colors_away():
     pure = np.zeros((3, 8, 8, 3), "uint8")
     pure[[0, 1, 2], ..., [0, 1, 2]] = 255
     outputs = np.asarray(ImageNormalization(8, grayscale=True)(pure))

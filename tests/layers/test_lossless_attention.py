@@ -28,7 +28,7 @@ class TestWithoutPrevious(LayerContract):
 
 
 def plain(layer, x, previous):
-    """Slow and plain, for one picture."""
+    """Slow and plain, for one image."""
     kernel, *spatial = layer.get_weights()
     maps = [x, previous] if layer.use_previous else [x]
     descriptors = []
@@ -81,7 +81,7 @@ def test_channels_look_at_the_previous_map():
     changed[..., 3] += 5
     outputs, others = (np.asarray(layer(features, p)) for p in (before, changed))
     difference = outputs != others
-    # With k = 3 a channel reaches its neighbours, and no other.
+    # With k = 3 a channel reaches its neighbors, and no other.
     reached = difference.any(axis=(0, 1, 2))
     assert reached.tolist() == [c in (2, 3, 4) for c in range(8)]
 

@@ -23,7 +23,7 @@ def test_votes_in_training_and_their_mean_otherwise():
     prediction, votes = layer(logits), layer(logits, training=True)
     np.testing.assert_allclose(prediction, softmax(logits.mean(1) / 2), atol=1e-6)
     np.testing.assert_allclose(votes, softmax(logits / 2), atol=1e-6)
-    # The prediction is the normalised geometric mean of the votes.
+    # The prediction is the normalized geometric mean of the votes.
     np.testing.assert_allclose(softmax(np.log(votes).mean(1)), prediction, atol=1e-6)
 
 

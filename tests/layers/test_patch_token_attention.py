@@ -15,18 +15,18 @@ class TestContract(LayerContract):
 
 
 def reference(tokens, scale):
-    """Slow and plain: one picture and one token at a time."""
+    """Slow and plain: one image and one token at a time."""
     outputs, maps = (
         np.zeros_like(tokens),
         np.zeros((*tokens.shape[:2], tokens.shape[1])),
     )
-    for b, picture in enumerate(tokens):
-        for i, query in enumerate(picture):
-            scores = np.array([scale * sum(query * key) for key in picture])
+    for b, image in enumerate(tokens):
+        for i, query in enumerate(image):
+            scores = np.array([scale * sum(query * key) for key in image])
             weights = np.exp(scores - scores.max())
             maps[b, i] = weights / weights.sum()
             outputs[b, i] = sum(
-                w * value for w, value in zip(maps[b, i], picture, strict=True)
+                w * value for w, value in zip(maps[b, i], image, strict=True)
             )
     return outputs, maps
 

@@ -1,4 +1,4 @@
-"""Weights of the trunks, trainable and other, counted from the papers' tables."""
+"""Weights of the backbones, trainable and other, counted from the papers' tables."""
 
 # Channels in and out of the blocks of MobileNetV1 up to stride 16 (its table 1): a
 # depthwise 3x3 and a pointwise convolution, each with BatchNorm.

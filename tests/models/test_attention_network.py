@@ -18,7 +18,7 @@ class TestContract(ModelContract):
     model = AttentionNetwork
     arguments = {
         "input_size": 48,
-        "trunk": "mobilenet_v1",
+        "backbone": "mobilenet_v1",
         "attention": "cbam",
         "dropout": 0.1,
     }
@@ -34,21 +34,23 @@ def test_attentions_stand_in_the_same_slots(attention):
     model = AttentionNetwork(7, input_size=48, attention=attention)
     expected = RESNET18[0] + sum(map(COSTS[attention], RESNET18_SLOTS)) + 512 * 7 + 7
     assert count(model.trainable_weights) == expected
-    layers = [layer.name for layer in model.get_layer("trunk").layers]
+    layers = [layer.name for layer in model.get_layer("backbone").layers]
     slots = [name for name in layers if name.endswith("attention")]
     assert len(slots) == (0 if attention == "none" else 8)
 
 
 def test_papers_are_this_network():
     for model, attention in ((LLAM, "llam"), (IRAM, "iram")):
-        for trunk in ("resnet18", "mobilenet_v1"):
-            theirs = model(7, input_size=48, trunk=trunk)
-            ours = AttentionNetwork(7, input_size=48, trunk=trunk, attention=attention)
+        for backbone in ("resnet18", "mobilenet_v1"):
+            theirs = model(7, input_size=48, backbone=backbone)
+            ours = AttentionNetwork(
+                7, input_size=48, backbone=backbone, attention=attention
+            )
             shapes = [[w.shape for w in each.weights] for each in (theirs, ours)]
             assert shapes[0] == shapes[1]
 
 
-def test_an_attention_of_your_own(pictures):
+def test_an_attention_of_your_own(images):
     slots = []
 
     def mine(features, previous, name):
@@ -58,18 +60,18 @@ def test_an_attention_of_your_own(pictures):
         )
 
     model = AttentionNetwork(
-        7, input_size=48, trunk="mobilenet_v1", attention=mine, trunk_weights=None
+        7, input_size=48, backbone="mobilenet_v1", attention=mine, backbone_weights=None
     )
     assert len(slots) == 7
     assert all(features == previous for features, previous in slots)
-    assert model.predict(pictures[:2], verbose=0).shape == (2, 7)
+    assert model.predict(images[:2], verbose=0).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"attention": "best"}, "none, se, eca.*Received: attention='best'"),
-        ({"trunk": "resnet"}, "mobilenet_v1, resnet18.*Received: trunk='resnet'"),
+        ({"backbone": "resnet"}, "mobilenet_v1, resnet18.*Received: backbone='resnet'"),
         ({"input_size": 32}, "Received: input_size=32"),
         ({"num_classes": 1}, "Received: num_classes=1"),
     ],
@@ -79,28 +81,28 @@ def test_bad_arguments_are_refused(arguments, message):
         AttentionNetwork(**arguments)
 
 
-def test_missing_trunk_weights_are_refused():
+def test_missing_backbone_weights_are_refused():
     for weights in ("nowhere.h5", "imagenet"):
         with pytest.raises(FileNotFoundError, match=f"Received: weights='{weights}'"):
-            AttentionNetwork(7, input_size=48, trunk_weights=weights)
+            AttentionNetwork(7, input_size=48, backbone_weights=weights)
 
 
-def test_residual_branches_are_weighed_before_they_are_added(pictures):
+def test_residual_branches_are_weighed_before_they_are_added(images):
     """With m = 1/2 everywhere a block is relu(shortcut + F / 2)."""
     plain = AttentionNetwork(7, input_size=48, attention="none")
     halved = AttentionNetwork(7, input_size=48, attention="llam")
-    for layer in halved.get_layer("trunk").layers:
+    for layer in halved.get_layer("backbone").layers:
         if layer.name.endswith("attention"):
             layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
         elif layer.weights:
-            weights = plain.get_layer("trunk").get_layer(layer.name).get_weights()
+            weights = plain.get_layer("backbone").get_layer(layer.name).get_weights()
             # The last BatchNorm of a plain branch is halved by hand.
             if layer.name.endswith("_2_bn"):
                 weights[:2] = [2 * w for w in weights[:2]]
             layer.set_weights(weights)
     halved.get_layer("logits").set_weights(plain.get_layer("logits").get_weights())
     np.testing.assert_allclose(
-        halved.predict(pictures[:3], verbose=0),
-        plain.predict(pictures[:3], verbose=0),
+        halved.predict(images[:3], verbose=0),
+        plain.predict(images[:3], verbose=0),
         atol=1e-5,
     )

@@ -5,7 +5,7 @@ from tests.models.published import COSTS, MOBILENET, MOBILENET_SLOTS
 
 class TestContract(ModelContract):
     model = IRAM
-    arguments = {"input_size": 48, "trunk": "mobilenet_v1", "grayscale": True}
+    arguments = {"input_size": 48, "backbone": "mobilenet_v1", "grayscale": True}
     parameters = (
         MOBILENET[0] + sum(map(COSTS["iram"], MOBILENET_SLOTS)) + 512 * 3 + 3,
         MOBILENET[1],

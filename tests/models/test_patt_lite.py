@@ -7,7 +7,7 @@ import pytest
 from keras_fer import zoo
 from keras_fer.labels import LABELS
 from keras_fer.models import PAttLite
-from keras_fer.models.trunks import freeze_batch_norm, mobilenet_v1
+from keras_fer.models.backbones import freeze_batch_norm, mobilenet_v1
 from tests.contract import ModelContract, assert_batch_independent
 from zoo.cost import count_macs
 
@@ -18,7 +18,7 @@ IMAGENET = (
 
 
 def small(*args, **kwargs):
-    return PAttLite(*args, **{"input_size": 48, "trunk_weights": None, **kwargs})
+    return PAttLite(*args, **{"input_size": 48, "backbone_weights": None, **kwargs})
 
 
 class TestContract(ModelContract):
@@ -30,10 +30,10 @@ class TestContract(ModelContract):
 
 def test_published_counts():
     with pytest.warns(UserWarning, match="attends across the batch"):
-        model = PAttLite(7, attention="batch_legacy", trunk_weights=None)
+        model = PAttLite(7, attention="batch_legacy", backbone_weights=None)
     assert model.count_params() == 1_102_664
     assert round(count_macs(model) / 1e6) == 337
-    assert model.get_layer("trunk").output["stride_16"].shape == (None, 14, 14, 512)
+    assert model.get_layer("backbone").output["stride_16"].shape == (None, 14, 14, 512)
 
 
 @pytest.mark.parametrize(("attention", "scale"), [("patch_tokens", 1), ("none", 0)])
@@ -43,18 +43,18 @@ def test_ours_differ_by_the_scale_alone(attention, scale):
 
 
 @pytest.mark.parametrize("size", [48, 64, 96, 112, 160, 224])
-def test_input_sizes_share_weights_and_a_patch_grid(size, pictures):
+def test_input_sizes_share_weights_and_a_patch_grid(size, images):
     model = small(8, input_size=size)
     assert model.get_layer("patches").output.shape[1:] == (2, 2, 256)
     model.set_weights(small(8).get_weights())
-    probabilities = model.predict(pictures[:2], verbose=0)
+    probabilities = model.predict(images[:2], verbose=0)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
 def with_trained_weights(attention):
-    """Random networks hardly tell pictures apart; trained ones do."""
+    """Random networks hardly tell images apart; trained ones do."""
     trained = zoo.load("patt_lite")
-    model = PAttLite(8, input_size=64, attention=attention, trunk_weights=None)
+    model = PAttLite(8, input_size=64, attention=attention, backbone_weights=None)
     for layer in model.layers:
         if layer.name != "attention":
             layer.set_weights(trained.get_layer(layer.name).get_weights())
@@ -62,23 +62,23 @@ def with_trained_weights(attention):
 
 
 @pytest.mark.parametrize("attention", ["patch_tokens", "none"])
-def test_predictions_do_not_depend_on_batch_mates(attention, pictures):
-    assert_batch_independent(with_trained_weights(attention), pictures)
+def test_predictions_do_not_depend_on_batch_dependence(attention, images):
+    assert_batch_independent(with_trained_weights(attention), images)
 
 
 @pytest.mark.filterwarnings("ignore:attention=.batch_legacy")
-def test_the_published_attention_fails_that_test(pictures):
+def test_the_published_attention_fails_that_test(images):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        assert_batch_independent(with_trained_weights("batch_legacy"), pictures)
+        assert_batch_independent(with_trained_weights("batch_legacy"), images)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (31, 90), (300, 200)])
-def test_any_picture_goes_in(shape):
+def test_any_image_goes_in(shape):
     model = small(8)
-    grey = np.random.default_rng(0).integers(0, 256, (2, *shape, 1)).astype("uint8")
-    expected = model.predict(grey, verbose=0)
+    gray = np.random.default_rng(0).integers(0, 256, (2, *shape, 1)).astype("uint8")
+    expected = model.predict(gray, verbose=0)
     assert expected.shape == (2, 8) and expected.dtype == "float32"
-    for same in (grey.astype("float32"), grey.repeat(3, axis=-1)):
+    for same in (gray.astype("float32"), gray.repeat(3, axis=-1)):
         np.testing.assert_allclose(model.predict(same, verbose=0), expected, atol=1e-6)
         np.testing.assert_allclose(model(same), expected, atol=1e-5)
 
@@ -122,16 +122,16 @@ def test_bad_arguments_are_refused(arguments, message):
         small(**arguments)
 
 
-def test_missing_trunk_weights_are_refused():
+def test_missing_backbone_weights_are_refused():
     with pytest.raises(FileNotFoundError, match="Received: weights='nowhere.h5'"):
-        small(7, trunk_weights="nowhere.h5")
+        small(7, backbone_weights="nowhere.h5")
 
 
 @pytest.mark.skipif(not IMAGENET.is_file(), reason="ImageNet weights are absent")
-def test_trunk_weights_are_those_of_the_file():
+def test_backbone_weights_are_those_of_the_file():
     import h5py
 
-    trunk = mobilenet_v1(48, "conv_dw_9_relu", weights=IMAGENET)
+    backbone = mobilenet_v1(48, "conv_dw_9_relu", weights=IMAGENET)
     with h5py.File(IMAGENET) as file:
         stored = {}
         file.visititems(
@@ -143,19 +143,19 @@ def test_trunk_weights_are_those_of_the_file():
         )
     for layer in ("conv1", "conv_pw_8"):
         kernels = [value for name, value in stored.items() if f"{layer}/" in name]
-        loaded = trunk.get_layer(layer).get_weights()[0]
+        loaded = backbone.get_layer(layer).get_weights()[0]
         assert any(np.array_equal(loaded, kernel) for kernel in kernels)
 
 
-def test_a_fit_step_trains_everything_but_frozen_batch_norm(pictures):
+def test_a_fit_step_trains_everything_but_frozen_batch_norm(images):
     model = with_trained_weights("patch_tokens")
-    trunk = model.get_layer("trunk")
-    freeze_batch_norm(trunk)
-    frozen = {weight.path for weight in trunk.non_trainable_weights}
+    backbone = model.get_layer("backbone")
+    freeze_batch_norm(backbone)
+    frozen = {weight.path for weight in backbone.non_trainable_weights}
     assert len(frozen) == 4 * 18
     before = {weight.path: weight.numpy() for weight in model.weights}
     model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
-    model.fit(pictures, np.arange(40) % 8, batch_size=20, verbose=0)
+    model.fit(images, np.arange(40) % 8, batch_size=20, verbose=0)
     for weight in model.weights:
         same = np.array_equal(before[weight.path], weight.numpy())
         assert same == (weight.path in frozen), weight.path

@@ -1,7 +1,7 @@
-"""Trees of drawn pictures in the layouts of CK+, Aff-Wild2, SFEW, FED-RO, Oulu, JAFFE.
+"""Trees of drawn images in the layouts of CK+, Aff-Wild2, SFEW, FED-RO, Oulu, JAFFE.
 
 They are shapes and no one's face. `python -m tests.tfds_builders.drawn_faces` writes
-the `dummy_data` of these six builders anew.
+the `dummy_data` of these six builders again.
 """
 
 import pathlib
@@ -47,37 +47,37 @@ def left_over(root):
 
 
 def draw(path, size=(32, 24), mode="RGB", **options):
-    """A picture of shapes that the path's last parts decide."""
+    """An image of shapes that the path's last parts decide."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-5:]).encode()))
     width, height = size
     bands = len(mode) if mode == "RGB" else 1
 
-    def colour():
+    def color():
         shades = tuple(int(shade) for shade in rng.integers(0, 256, bands))
         return shades if bands > 1 else shades[0]
 
-    picture = Image.new(mode, size, colour())
-    canvas = ImageDraw.Draw(picture)
-    canvas.ellipse((width // 4, 1, 3 * width // 4, height - 2), fill=colour())
+    image = Image.new(mode, size, color())
+    canvas = ImageDraw.Draw(image)
+    canvas.ellipse((width // 4, 1, 3 * width // 4, height - 2), fill=color())
     for x in (3, 5):
         canvas.rectangle(
             (x * width // 8 - 1, height // 3, x * width // 8 + 1, height // 3 + 2),
-            fill=colour(),
+            fill=color(),
         )
     bend = int(rng.integers(0, height // 4))
     box = (3 * width // 8, height // 2, 5 * width // 8, height // 2 + 2 + bend)
-    canvas.ellipse(box, fill=colour())
-    picture.save(path, **options)
+    canvas.ellipse(box, fill=color())
+    image.save(path, **options)
 
 
 def ck_plus(root):
-    """Eleven labelled subjects, one of them in colour, and one sequence without."""
+    """Eleven labeled subjects, one of them in color, and one sequence without."""
     root = root / "ck_plus"
     for i in range(12):
-        subject, labelled = f"S{5 + 7 * i:03d}", i < 11
+        subject, labeled = f"S{5 + 7 * i:03d}", i < 11
         part = pathlib.Path(subject) / "001"
-        for frame in range(1, 6 if labelled else 3):
+        for frame in range(1, 6 if labeled else 3):
             name = f"{subject}_001_{frame:08d}"
             mode = "RGB" if i == 3 else "L"
             draw(root / "cohn-kanade-images" / part / f"{name}.png", mode=mode)
@@ -87,7 +87,7 @@ def ck_plus(root):
             np.savetxt(path, np.stack([x.ravel(), y.ravel()], 1), fmt="  %.2f")
         emotions = root / "Emotion" / part
         emotions.mkdir(parents=True)
-        if labelled:
+        if labeled:
             path = emotions / f"{name}_emotion.txt"
             path.write_text(f"   {1 + i % 7:.7e}\n")
     return root
@@ -115,7 +115,7 @@ def aff_wild2(root, codes=7):
 
 
 def sfew(root):
-    """Both layouts, two pictures an expression in train and one in validation."""
+    """Both layouts, two images an expression in train and one in validation."""
     root = root / "sfew"
     for part, size in (("{}_Aligned_Faces", (24, 30)), ("{}", (36, 28))):
         for split, count in (("Train", 2), ("Val", 1)):
@@ -127,7 +127,7 @@ def sfew(root):
 
 
 def fed_ro(root):
-    """One picture an expression, and a second of fear."""
+    """One image an expression, and a second of fear."""
     root = root / "fed_ro"
     for code in (*SIX, "Neutral"):
         for i in range(2 if code == "Fear" else 1):
@@ -151,7 +151,7 @@ def oulu_casia(root, camera="VL", light="Strong"):
 
 
 def jaffe(root):
-    """Ten subjects, seven expressions in turn; the first subject has two pictures."""
+    """Ten subjects, seven expressions in turn; the first subject has two images."""
     root = root / "jaffe"
     subjects = ("KA", "KL", "KM", "KR", "MK", "NA", "NM", "TM", "UY", "YM", "KA")
     codes = ("AN", "DI", "FE", "HA", "NE", "SA", "SU")

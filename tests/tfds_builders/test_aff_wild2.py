@@ -96,9 +96,9 @@ def spoil(root):
         "label 8 outside the codes": [31],
         "label 7 outside the codes": [32],
         "line is not one whole number": [33, 34, 35],
-        "picture is missing": [36],
-        "picture is damaged": [37],
-        "picture of size 112x111": [38],
+        "image is missing": [36],
+        "image is damaged": [37],
+        "image of size 112x111": [38],
     }
     expected = {
         reason: (

@@ -1,6 +1,6 @@
 """Tests of AffectNet.
 
-`python -m tests.tfds_builders.test_affectnet` draws the dummy data anew.
+`python -m tests.tfds_builders.test_affectnet` draws the dummy data again.
 """
 
 import csv
@@ -22,7 +22,7 @@ COLUMNS = (
     "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,"
     "expression,valence,arousal"
 )
-# Number of the picture, its code, and what the paper calls this code.
+# Number of the image, its code, and what the paper calls this code.
 TRAIN = [
     (0, 0, "neutral"),
     (1, 1, "happiness"),
@@ -58,10 +58,10 @@ def write_full(root):
     """The release of 2017, of shapes and no one's face."""
     lists = root / "Manually_Annotated_file_lists"
     lists.mkdir(parents=True)
-    for name, pictures in (("training", TRAIN), ("validation", VALIDATION)):
+    for name, images in (("training", TRAIN), ("validation", VALIDATION)):
         with open(lists / f"{name}.csv", "w", newline="") as file:
             file.write(f"{COLUMNS}\n")
-            for number, code, _ in pictures:
+            for number, code, _ in images:
                 draw(root / "Manually_Annotated_Images" / path_of(number), SIZE)
                 affect = "-2" if code == 10 else "0.25"
                 written = row(number, code, arousal=affect)
@@ -76,10 +76,10 @@ def write_full(root):
 
 
 def write_small(root):
-    """The release of 2021, its numbers as strings for every other picture."""
-    for folder, pictures in SMALL.items():
+    """The release of 2021, its numbers as strings for every other image."""
+    for folder, images in SMALL.items():
         (root / folder / "annotations").mkdir(parents=True)
-        for number, code, _ in pictures:
+        for number, code, _ in images:
             draw(root / folder / "images" / f"{number}.jpg", SIZE)
             kind = str if number % 2 else np.float64
             for name, value in {
@@ -120,27 +120,27 @@ class TestSmallEight(TestFullSeven):
     BUILDER_CONFIG_NAMES_TO_TEST = ["small_8"]
 
 
-WAYS = ("masked", "occluded", "corrupted")
+FAMILIES = ("masked", "occluded", "corrupted")
 
 
 @pytest.mark.slow
 class TestDerivedFullSeven(TestFullSeven):
-    BUILDER_CONFIG_NAMES_TO_TEST = list(WAYS)
+    BUILDER_CONFIG_NAMES_TO_TEST = list(FAMILIES)
 
 
 @pytest.mark.slow
 class TestDerivedFullEight(TestFullEight):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"full_8_{way}" for way in WAYS]
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"full_8_{way}" for way in FAMILIES]
 
 
 @pytest.mark.slow
 class TestDerivedSmallSeven(TestSmallSeven):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_7_{way}" for way in WAYS]
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_7_{way}" for way in FAMILIES]
 
 
 @pytest.mark.slow
 class TestDerivedSmallEight(TestSmallEight):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_8_{way}" for way in WAYS]
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_8_{way}" for way in FAMILIES]
 
 
 @pytest.fixture
@@ -192,16 +192,16 @@ def test_full(root):
     found = examples(builder)
     names = builder.info.features["label"].names
     x, y, width, height = BOX
-    for split, pictures in (("train", TRAIN[:8]), ("validation", VALIDATION)):
-        assert len(found[split]) == len(pictures)
-        for number, code, expression in pictures:
+    for split, images in (("train", TRAIN[:8]), ("validation", VALIDATION)):
+        assert len(found[split]) == len(images)
+        for number, code, expression in images:
             example = found[split][path_of(number).removesuffix(".jpg")]
             path = released(root) / "Manually_Annotated_Images" / path_of(number)
             whole = np.asarray(Image.open(path))
             np.testing.assert_array_equal(
                 example["image"], whole[y : y + height, x : x + width]
             )
-            # Fractions of the crop lead back to the places in the whole picture.
+            # Fractions of the crop lead back to the places in the whole image.
             np.testing.assert_allclose(
                 example["landmarks"] * (width, height) + (x, y), POINTS, atol=1e-4
             )
@@ -213,11 +213,11 @@ def test_full(root):
 def test_default_is_full_seven_and_counts_what_it_leaves_out(root):
     builder = build(Builder, root)
     assert builder.builder_config.name == "full_7"
-    # Contempt is in pose_30 too, but it is one picture, missing from one split.
+    # Contempt is in pose_30 too, but it is one image, missing from one split.
     ids = [path_of(number).removesuffix(".jpg") for number in (7, 8, 11)]
     assert builder.info.metadata["skipped"] == {
         "occlusion list: double line": {"count": 1, "first": [f"val/0/{9:056x}/"]},
-        "pose_45 list: line that names no known picture": {
+        "pose_45 list: line that names no known image": {
             "count": 1,
             "first": [f"3/{99:056x}/8.jpg"],
         },
@@ -265,12 +265,12 @@ def test_small(root):
     assert counts(builder) == {}
 
 
-def test_bad_rows_and_pictures_are_skipped_and_named(root):
+def test_bad_rows_and_images_are_skipped_and_named(root):
     without_subsets(root)
-    pictures = released(root) / "Manually_Annotated_Images"
-    (pictures / path_of(0)).unlink()
-    content = (pictures / path_of(1)).read_bytes()
-    (pictures / path_of(1)).write_bytes(content[: len(content) // 2])
+    images = released(root) / "Manually_Annotated_Images"
+    (images / path_of(0)).unlink()
+    content = (images / path_of(1)).read_bytes()
+    (images / path_of(1)).write_bytes(content[: len(content) // 2])
     with open(training(root), "a", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(row(2, 2, box=(0, 0, 9, 9)))
@@ -279,7 +279,7 @@ def test_bad_rows_and_pictures_are_skipped_and_named(root):
         rows.writerow(row(22, 1, valence="high"))
         rows.writerow(row(23, 1, points=POINTS[:60]))
         for number, box in {24: (48, 0, 9, 9), 25: (3, 3, -1, -1)}.items():
-            draw(pictures / path_of(number), SIZE)
+            draw(images / path_of(number), SIZE)
             rows.writerow(row(number, 1, box=box))
         file.write("\n\n")
         file.write(",".join(map(str, row(26, 1)))[:80])  # cut off, without a line end
@@ -291,13 +291,13 @@ def test_bad_rows_and_pictures_are_skipped_and_named(root):
         for reason, facts in builder.info.metadata["skipped"].items()
     }
     assert skipped == {
-        "picture is missing": [0],
-        "picture is damaged (OSError)": [1],
-        "another row of the same picture": [2],
+        "image is missing": [0],
+        "image is damaged (OSError)": [1],
+        "another row of the same image": [2],
         "label 11 outside the codes": [20],
         "label 'happy' outside the codes": [21],
         "row whose values are no numbers": [22, 23],
-        "face box is empty or outside the picture": [24, 25],
+        "face box is empty or outside the image": [24, 25],
         "row of 6 fields, not 9": [26],
         "contempt is not among the classes": [7, 11],
         "label 10 is no expression": [8],
@@ -308,14 +308,14 @@ def test_bad_rows_and_pictures_are_skipped_and_named(root):
 
 def test_missing_landmarks_and_a_box_over_the_edge(root):
     without_subsets(root)
-    pictures = released(root) / "Manually_Annotated_Images"
+    images = released(root) / "Manually_Annotated_Images"
     with open(training(root), "a", newline="") as file:
         fields = row(30, 1, box=(-8, -4, 100, 24))
-        draw(pictures / path_of(30), SIZE)
+        draw(images / path_of(30), SIZE)
         csv.writer(file).writerow(fields)
         fields = row(31, 1)
         fields[5] = "NULL"
-        draw(pictures / path_of(31), SIZE)
+        draw(images / path_of(31), SIZE)
         csv.writer(file).writerow(fields)
     found = examples(build(Builder, root))["train"]
     over = found[path_of(30).removesuffix(".jpg")]
@@ -337,8 +337,8 @@ def test_more_skips_than_names(root):
 def test_bad_files_of_the_small_release(root):
     folder = released(root) / "train_set"
     annotations, images = folder / "annotations", folder / "images"
-    (images / "0.jpg").unlink()  # annotated, but no picture
-    draw(images / "50.jpg", SIZE)  # a picture, but no label
+    (images / "0.jpg").unlink()  # annotated, but no image
+    draw(images / "50.jpg", SIZE)  # an image, but no label
     for number in (51, 52, 53):
         draw(images / f"{number}.jpg", SIZE)
         for kind in ("exp", "val", "aro", "lnd"):
@@ -356,7 +356,7 @@ def test_bad_files_of_the_small_release(root):
     assert np.isnan(found["train_set/53"]["valence"])
     assert found["train_set/53"]["arousal"] == 0.25
     skipped = builder.info.metadata["skipped"]
-    assert skipped["picture is missing"]["first"] == ["train_set/0"]
+    assert skipped["image is missing"]["first"] == ["train_set/0"]
     assert skipped["no label"]["first"] == [f"train_set/{n}" for n in (50, 51, 52)]
     assert skipped["annotation exp is damaged, so left out"]["first"] == [
         "51_exp.npy",

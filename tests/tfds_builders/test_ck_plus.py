@@ -14,14 +14,14 @@ SEQUENCES = {"fold_0": 2} | {f"fold_{i}": 1 for i in range(1, 10)}
 CODES = "anger contempt disgust fear happiness sadness surprise".split()
 
 
-def names(derived):
-    """Number of pictures a sequence -> names of the configs that take as many."""
+def names(corruption):
+    """Number of images a sequence -> names of the configs that take as many."""
     return {
         count: [
             config.name
             for config in Builder.BUILDER_CONFIGS
             if config.frames + config.neutral == count
-            and (config.derived is not None) == derived
+            and (config.corruption is not None) == corruption
         ]
         for count in (1, 2, 3, 4)
     }
@@ -84,7 +84,7 @@ def joined(builder):
 
 def test_emotion_files_give_the_labels(root, tmp_path):
     found = joined(build(Builder, tmp_path))
-    # The unlabelled S082 is not among them.
+    # The unlabeled S082 is not among them.
     assert sorted(found) == [f"S{5 + 7 * i:03d}_001_00000005" for i in range(11)]
     for i, id in enumerate(sorted(found)):
         assert LABELS[found[id]["label"]] == CODES[i % 7]
@@ -107,13 +107,13 @@ def test_frames_and_neutral(root, tmp_path):
     }
 
 
-def test_pixels_are_grey_and_landmarks_fractions(root, tmp_path):
+def test_pixels_are_gray_and_landmarks_fractions(root, tmp_path):
     found = joined(build(Builder, tmp_path))
-    for id in ("S005_001_00000005", "S026_001_00000005"):  # the second is in colour
+    for id in ("S005_001_00000005", "S026_001_00000005"):  # the second is in color
         path = root / "cohn-kanade-images" / id[:4] / "001" / f"{id}.png"
-        with Image.open(path) as picture:
-            grey = np.asarray(picture.convert("L"))
-        np.testing.assert_array_equal(found[id]["image"][..., 0], grey)
+        with Image.open(path) as image:
+            gray = np.asarray(image.convert("L"))
+        np.testing.assert_array_equal(found[id]["image"][..., 0], gray)
         path = root / "Landmarks" / id[:4] / "001" / f"{id}_landmarks.txt"
         pixels = [[float(word) for word in line.split()] for line in path.open()]
         np.testing.assert_allclose(
@@ -166,16 +166,16 @@ def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
         landmarks[i] = (
             root / "Landmarks" / "S005" / f"00{2 + i}" / f"{new}_00000005_landmarks.txt"
         )
-    pictures = root / "cohn-kanade-images" / "S005"
+    images = root / "cohn-kanade-images" / "S005"
     (root / "Emotion/S005/002/S005_002_00000005_emotion.txt").write_text("9.0\n")
     (root / "Emotion/S005/003/S005_003_00000005_emotion.txt").write_text("1.5\n")
     lines = landmarks[2].read_text().splitlines()
     landmarks[2].write_text("\n".join([lines[0] + " 3.0", *lines[1:]]))
     landmarks[3].write_text("\n".join(lines[1:]))
-    (pictures / "006" / "S005_006_00000005.png").unlink()
-    path = pictures / "007" / "S005_007_00000005.png"
+    (images / "006" / "S005_006_00000005.png").unlink()
+    path = images / "007" / "S005_007_00000005.png"
     path.write_bytes(path.read_bytes()[:70])
-    shutil.rmtree(pictures / "008")
+    shutil.rmtree(images / "008")
     builder = build(Builder, tmp_path)
     skipped = builder.info.metadata["skipped"]
     assert {
@@ -190,8 +190,8 @@ def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
             "S005_004_00000005",
             "S005_005_00000005",
         ],
-        "picture is missing": ["S005_006_00000005", "S005_008_00000005"],
-        "picture is damaged": ["S005_007_00000005"],
+        "image is missing": ["S005_006_00000005", "S005_008_00000005"],
+        "image is damaged": ["S005_007_00000005"],
     }
     assert builder.info.splits.total_num_examples == 10
 

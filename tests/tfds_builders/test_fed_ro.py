@@ -50,8 +50,8 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
         reason.partition(" (")[0]: one["first"] for reason, one in skipped.items()
     } == {
         "folder is no expression": ["8"],
-        "picture is damaged": ["fear/1.jpg"],
-        "file is no picture": ["fear/Thumbs.db"],
+        "image is damaged": ["fear/1.jpg"],
+        "file is no image": ["fear/Thumbs.db"],
     }
 
 
@@ -69,7 +69,7 @@ def test_numbered_folders_are_not_guessed(tmp_path):
 
 def test_data_source_gives_the_same_pixels(tmp_path):
     root = fed_ro(tmp_path / "manual")
-    # A grey picture among those in colour.
+    # A gray image among those in color.
     Image.open(root / "fear" / "0.jpg").convert("L").save(root / "fear" / "1.png")
     found = examples(build(Builder, tmp_path))["test"]
     shutil.rmtree(tmp_path / "built")
@@ -81,5 +81,5 @@ def test_data_source_gives_the_same_pixels(tmp_path):
         assert example["image"].shape == (24, 32, 3)
         if example["id"] == b"fear/1.png":
             np.testing.assert_array_equal(example["image"], expected)
-        # Two decoders of JPEG round and fill in colours differently.
+        # Two decoders of JPEG round and fill in colors differently.
         assert np.abs(example["image"].astype(int) - expected).mean() < 1

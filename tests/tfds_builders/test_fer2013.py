@@ -180,7 +180,7 @@ def test_missing_files_say_what_to_place_where(tmp_path):
         ),
     ],
 )
-def test_folders_of_pictures(tmp_path, arrays, folders, splits):
+def test_folders_of_images(tmp_path, arrays, folders, splits):
     images = arrays[0]
     words = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     for folder in folders:
@@ -194,7 +194,7 @@ def test_folders_of_pictures(tmp_path, arrays, folders, splits):
     (first / "happy" / "cut.png").write_bytes(
         (first / "happy" / "3.png").read_bytes()[:300]
     )
-    (first / "happy" / "Thumbs.db").write_bytes(b"not a picture")
+    (first / "happy" / "Thumbs.db").write_bytes(b"not an image")
     (first / "contempt").mkdir()
     shutil.copy(first / "sad" / "4.png", first / "contempt" / "x.png")
     (first / "bored").mkdir()
@@ -202,8 +202,8 @@ def test_folders_of_pictures(tmp_path, arrays, folders, splits):
     builder = build(tmp_path, tmp_path / "data")
     assert set(builder.info.splits) == set(splits)
     assert skipped(builder) == {
-        "picture of size 48x40": 1,
-        "picture is damaged (OSError)": 1,
+        "image of size 48x40": 1,
+        "image is damaged (OSError)": 1,
         "label 'contempt' outside the codes": 1,
         "label 'bored' outside the codes": 1,
     }

@@ -101,8 +101,8 @@ def test_rules_agree_with_those_that_models_are_trained_by(real_data, split):
     np.testing.assert_array_equal(
         [codes[row] for row in faces.rows], faces.targets.argmax(axis=1)
     )
-    certain = [i for i, row in enumerate(votes) if winner(row, "majority") is not None]
-    assert certain == list(faces.rows[faces.certain])
+    scored = [i for i, row in enumerate(votes) if winner(row, "majority") is not None]
+    assert scored == list(faces.rows[faces.scored])
 
 
 def build(manual, data_dir, config="majority"):
@@ -217,7 +217,7 @@ def test_challenge_lists_name_faces_of_the_private_test(tmp_path, files):
     assert row == 10 and sorted(examples(builder, "private_test")) == [10, 11]
     assert skipped(builder) == {
         "pose_30 list: double line": 1,
-        "pose_30 list: line that names no known picture": 1,
+        "pose_30 list: line that names no known image": 1,
     }
 
 
@@ -262,7 +262,7 @@ def test_a_missing_file_says_what_to_place_where(tmp_path, files, name):
 @pytest.mark.parametrize("rule", COUNTS)
 def test_the_real_files_give_the_published_counts(tmp_path, real_data, rule):
     images, labels, usages, votes = write_fer2013.load(real_data)
-    # The pictures of the private test are not at hand: drawn shapes stand for them, so
+    # The images of the private test are not at hand: drawn shapes stand for them, so
     # that every row of the votes has one.
     private = write_fer2013.draw(3589)
     write_fer2013.write_faces(

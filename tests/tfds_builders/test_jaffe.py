@@ -32,8 +32,8 @@ def test_label_and_subject_are_in_the_name(tmp_path):
     assert LABELS[example["label"]] == "anger"
     assert example["original_label"] == b"AN"
     assert example["subject"] == b"KA"
-    with Image.open(root / "KA.AN1.39.tiff") as picture:
-        np.testing.assert_array_equal(example["image"][..., 0], np.asarray(picture))
+    with Image.open(root / "KA.AN1.39.tiff") as image:
+        np.testing.assert_array_equal(example["image"][..., 0], np.asarray(image))
     names = {id[3:5]: LABELS[example["label"]] for id, example in found.items()}
     assert names == {
         "AN": "anger",
@@ -60,8 +60,8 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
         reason.partition(" (")[0]: (one["count"], one["first"])
         for reason, one in skipped.items()
     } == {
-        "picture is damaged": (1, ["KA.SA1.50"]),
-        "picture of size 255x256": (1, ["KA.SU1.51"]),
+        "image is damaged": (1, ["KA.SA1.50"]),
+        "image of size 255x256": (1, ["KA.SU1.51"]),
         "label 'XX' outside the codes": (1, ["KA.XX1.52"]),
         "file name without subject and expression": (1, ["copy of KA.SU1.51.tiff"]),
     }

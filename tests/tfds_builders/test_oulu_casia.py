@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
     } == {
         "sequence is too short": ["VL/Strong/P001/Anger"],
         "file is no frame": ["VL/Strong/P002/Disgust/Thumbs.db"],
-        "picture is damaged": ["VL/Strong/P002/Disgust/003"],
+        "image is damaged": ["VL/Strong/P002/Disgust/003"],
         "label 'Happy' outside the codes": [
             f"VL/Strong/P004/Happy/00{i}" for i in (2, 3, 4)
         ],

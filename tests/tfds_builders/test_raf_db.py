@@ -1,6 +1,6 @@
 """Tests of RAF-DB.
 
-`python -m tests.tfds_builders.test_raf_db` draws the dummy data anew.
+`python -m tests.tfds_builders.test_raf_db` draws the dummy data again.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from tfds_builders.raf_db.raf_db_dataset_builder import Builder
 
 DUMMY = pathlib.Path(__file__).parents[2] / "tfds_builders" / "raf_db" / "dummy_data"
 # Name, its code in the label file, and what the paper calls this code.
-PICTURES = [
+IMAGES = [
     ("train_00001", 1, "surprise"),
     ("train_00002", 2, "fear"),
     ("train_00003", 3, "disgust"),
@@ -39,7 +39,7 @@ LISTS = {
 def write(manual):
     """A tree as distributed, of shapes and no one's face."""
     root = manual / "raf_db" / "basic"
-    for number, (name, _, _) in enumerate(PICTURES):
+    for number, (name, _, _) in enumerate(IMAGES):
         draw(root / "Image" / "aligned" / f"{name}_aligned.jpg", (100, 100))
         draw(root / "Image" / "original" / f"{name}.jpg", SIZE)
         lines = [f"{x:.3f}\t{y:.3f}" for x, y in POINTS]
@@ -54,7 +54,7 @@ def write(manual):
             path.write_text("\n".join(text) + "\n")
     labels = root / "EmoLabel" / "list_patition_label.txt"
     labels.parent.mkdir()
-    labels.write_text("".join(f"{name}.jpg {code}\n" for name, code, _ in PICTURES))
+    labels.write_text("".join(f"{name}.jpg {code}\n" for name, code, _ in IMAGES))
     (manual / "raf_db" / "subsets").mkdir()
     for subset, text in LISTS.items():
         (manual / "raf_db" / "subsets" / f"{subset}.txt").write_text(text)
@@ -70,7 +70,7 @@ class TestDummyData(tfds.testing.DatasetBuilderTestCase):
 @pytest.mark.slow
 class TestDerived(TestDummyData):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        name for name, config in Builder.builder_configs.items() if config.derived
+        name for name, config in Builder.builder_configs.items() if config.corruption
     ]
 
 
@@ -119,7 +119,7 @@ def test_aligned(root):
         )
     }
     names = builder.info.features["label"].names
-    for name, code, expression in PICTURES:
+    for name, code, expression in IMAGES:
         example = found[name.split("_")[0]][name]
         path = basic(root) / "Image" / "aligned" / f"{name}_aligned.jpg"
         assert as_stored[name.encode()] == path.read_bytes()
@@ -142,7 +142,7 @@ def test_original(root):
             np.testing.assert_allclose(
                 example["landmarks"] * SIZE, POINTS, rtol=0, atol=1e-4
             )
-            # Top, left, bottom, right; the box ends below the picture.
+            # Top, left, bottom, right; the box ends below the image.
             np.testing.assert_allclose(example["bbox"], [4 / 32, 8 / 40, 1, 32 / 40])
 
 
@@ -160,7 +160,7 @@ def test_subsets_are_parts_of_the_test_split(root):
             "count": 1,
             "first": ["test_0001_aligned 4 3"],
         },
-        "pose_45 list: line that names no known picture": {
+        "pose_45 list: line that names no known image": {
             "count": 1,
             "first": ["9/test_9999_aligned.jpg"],
         },
@@ -207,7 +207,7 @@ def test_damaged_annotations_are_left_out_and_counted(root):
     }
 
 
-def test_bad_pictures_and_labels_are_skipped_once(root):
+def test_bad_images_and_labels_are_skipped_once(root):
     aligned = basic(root) / "Image" / "aligned"
     (aligned / "test_0001_aligned.jpg").unlink()  # also in two subsets
     content = (aligned / "train_00001_aligned.jpg").read_bytes()
@@ -228,8 +228,8 @@ def test_bad_pictures_and_labels_are_skipped_once(root):
         "pose_45": ["test_0003"],
     }
     skipped = builder.info.metadata["skipped"]
-    assert skipped["picture is missing"] == {"count": 1, "first": ["test_0001"]}
-    assert skipped["picture of size 100x99"]["first"] == ["train_00002"]
+    assert skipped["image is missing"] == {"count": 1, "first": ["test_0001"]}
+    assert skipped["image of size 100x99"]["first"] == ["train_00002"]
     assert skipped["label 8 outside the codes"]["first"] == ["train_00003"]
     assert skipped["double label line"]["first"] == ["train_00004.jpg 5"]
     assert skipped["label line that is not 'NAME.jpg CODE'"]["first"] == [
@@ -239,11 +239,11 @@ def test_bad_pictures_and_labels_are_skipped_once(root):
     assert sum(counts(builder).values()) == 8  # and the damaged one, and a line
 
 
-def test_pictures_of_the_original_config_that_cannot_be_read(root):
+def test_images_of_the_original_config_that_cannot_be_read(root):
     shutil.rmtree(root / "manual" / "raf_db" / "subsets")
     original = basic(root) / "Image" / "original"
     (original / "train_00001.jpg").unlink()
-    (original / "train_00002.jpg").write_bytes(b"no picture")
+    (original / "train_00002.jpg").write_bytes(b"no image")
     # A header that claims ten gigapixels.
     header = b"IHDR" + struct.pack(">IIBBBBB", 100000, 100000, 8, 2, 0, 0, 0)
     (original / "train_00003.jpg").write_bytes(
@@ -255,9 +255,9 @@ def test_pictures_of_the_original_config_that_cannot_be_read(root):
     builder = build(Builder, root, "original")
     assert sorted(examples(builder)["train"]) == ["train_00004"]
     assert counts(builder) == {
-        "picture is missing": 1,
-        "picture is damaged (UnidentifiedImageError)": 1,
-        "picture is damaged (DecompressionBombError)": 1,
+        "image is missing": 1,
+        "image is damaged (UnidentifiedImageError)": 1,
+        "image is damaged (DecompressionBombError)": 1,
     }
 
 
@@ -280,7 +280,7 @@ def test_incomplete_tree(root, missing, config):
 def test_label_file_without_a_usable_line(root):
     labels = basic(root) / "EmoLabel" / "list_patition_label.txt"
     labels.write_text("test_0001.jpg 1\n")
-    with pytest.raises(ValueError, match="No picture to build 'train' of"):
+    with pytest.raises(ValueError, match="No image to build 'train' of"):
         build(Builder, root)
     assert nothing_is_left(root)
 

@@ -17,7 +17,7 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 @pytest.mark.slow
 class TestDerived(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        config.name for config in Builder.BUILDER_CONFIGS if config.derived
+        config.name for config in Builder.BUILDER_CONFIGS if config.corruption
     ]
 
 
@@ -67,6 +67,6 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
         reason.partition(" (")[0]: one["first"] for reason, one in skipped.items()
     } == {
         "label 'Contempt' outside the codes": ["Val/Contempt/FilmVal_0000.png"],
-        "picture is damaged": ["Val/Sad/FilmVal_0000.png"],
-        "file is no picture": ["Val/Sad/list.txt"],
+        "image is damaged": ["Val/Sad/FilmVal_0000.png"],
+        "file is no image": ["Val/Sad/list.txt"],
     }

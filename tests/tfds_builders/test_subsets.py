@@ -43,11 +43,11 @@ def test_order_of_the_list_windows_line_ends_and_blank_lines(tmp_path):
         ("test_0001_aligned 3 4 5", "line of the wrong fields"),
         ("test_0001_aligned three", "line of the wrong fields"),
         ("3 test_0001_aligned", "line of the wrong fields"),
-        ("test_0003_aligned 3 4", "line that names no known picture"),
-        ("test_00011.jpg", "line that names no known picture"),
-        ("x_fer0032220.png", "line that names no known picture"),
-        ("\udcff\udcfe", "line that names no known picture"),
-        ("test_0001/test_0002.jpg", "line that names several pictures"),
+        ("test_0003_aligned 3 4", "line that names no known image"),
+        ("test_00011.jpg", "line that names no known image"),
+        ("x_fer0032220.png", "line that names no known image"),
+        ("\udcff\udcfe", "line that names no known image"),
+        ("test_0001/test_0002.jpg", "line that names several images"),
         ("3/test_0002_aligned.jpg", "double line"),
     ],
 )
@@ -75,7 +75,7 @@ def test_only_lists_that_are_there_make_subsets(tmp_path):
     assert found == {"pose_30": {1}}
     assert skips == [
         ("pose_30 list: double line", "0/test_0001.jpg"),
-        ("pose_45 list: line that names no known picture", "0/test_0009.jpg"),
-        ("list that names no picture at all, so no split", "pose_45"),
+        ("pose_45 list: line that names no known image", "0/test_0009.jpg"),
+        ("list that names no image at all, so no split", "pose_45"),
     ]
     assert read_subsets(tmp_path / "absent", KNOWN, None) == {}

@@ -68,13 +68,13 @@ def draw(rows, seed=0):
     """Drawn shapes, uint8 `(rows, 48, 48)`: a disk, a bar and speckles, 0 to 9."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:48, :48]
-    pictures = []
+    images = []
     for _ in range(rows):
         across, down, radius, bar = rng.integers(12, 36, 4)
-        picture = 5 * ((x - across) ** 2 + (y - down) ** 2 < (radius / 2) ** 2)
-        picture[bar : bar + 3] += 3
-        pictures.append(picture + (rng.random((48, 48)) < 0.05))
-    return np.array(pictures, "uint8")
+        image = 5 * ((x - across) ** 2 + (y - down) ** 2 < (radius / 2) ** 2)
+        image[bar : bar + 3] += 3
+        images.append(image + (rng.random((48, 48)) < 0.05))
+    return np.array(images, "uint8")
 
 
 # Emotion, Usage and votes of the dummy rows.

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fer.models import AttentionNetwork
-from keras_fer.models.trunks import freeze_batch_norm
+from keras_fer.models.backbones import freeze_batch_norm
 from keras_fer.training import PrivilegedAttribution
 from keras_fer.training.distributed import _keras_can, multi_worker
 from tests.training.test_attribution import faces, smooth
@@ -26,8 +26,8 @@ TRAINED, EVALUATED, BATCH = 16, 13, 8
 
 
 def zoo():
-    model = AttentionNetwork(3, input_size=48, trunk="mobilenet_v1")
-    freeze_batch_norm(model.get_layer("trunk"))
+    model = AttentionNetwork(3, input_size=48, backbone="mobilenet_v1")
+    freeze_batch_norm(model.get_layer("backbone"))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (TRAINED, 6, 6, 1)).repeat(8, 1).repeat(8, 2)
     return model, images.astype("uint8"), np.arange(TRAINED) % 3

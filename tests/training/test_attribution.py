@@ -13,7 +13,7 @@ from keras import layers, ops
 from keras_fer.models import AttentionNetwork, ScanCCI
 from keras_fer.models import probe as probe_module
 from keras_fer.training import (
-    MoveTogether,
+    JointAugmentation,
     PrivilegedAttribution,
     attribution,
     landmark_heatmap,
@@ -68,8 +68,8 @@ def test_loss_equals_plain_loops(shape, channels, scale):
 def test_loss_is_lowest_where_the_attribution_is_the_heatmap():
     heatmap = np.random.default_rng(0).random((2, 6, 6)).astype("float32")
     loss = privileged_attribution_loss(3 * heatmap[..., None] + 2, heatmap)
-    centred = heatmap - heatmap.mean(axis=(1, 2), keepdims=True)
-    lowest = -np.sqrt((centred**2).sum(axis=(1, 2)))
+    centered = heatmap - heatmap.mean(axis=(1, 2), keepdims=True)
+    lowest = -np.sqrt((centered**2).sum(axis=(1, 2)))
     np.testing.assert_allclose(loss, lowest, rtol=1e-5)
 
 
@@ -141,9 +141,9 @@ def smooth(nested=False):
     y = layers.Conv2D(3, 3, strides=2, activation="silu", name="last")(x)
     side = layers.Conv2D(3, 3, strides=2, name="shortcut")(x)
     if nested:
-        trunk = keras.Model(image, [y, side], name="trunk")
-        image = keras.Input((9, 9, 2), name="picture")
-        y, side = trunk(image)
+        backbone = keras.Model(image, [y, side], name="backbone")
+        image = keras.Input((9, 9, 2), name="image")
+        y, side = backbone(image)
     y = layers.GlobalAveragePooling2D(name="pool")(layers.Add(name="add")([y, side]))
     return keras.Model(image, layers.Dense(3, activation="softmax", name="head")(y))
 
@@ -312,9 +312,9 @@ def test_a_nan_from_missing_landmarks_is_caught(monkeypatch):
     """The paper's formulas as they stand: a Gaussian of NaN, a map over its maximum."""
 
     def naive_loss(attribution, heatmap, channels):
-        centred = attribution - ops.mean(attribution, axis=(1, 2, 3), keepdims=True)
-        deviation = ops.sqrt(ops.sum(centred**2, axis=(1, 2, 3), keepdims=True))
-        return -ops.sum(centred / deviation * heatmap[..., None], axis=(1, 2, 3))
+        centered = attribution - ops.mean(attribution, axis=(1, 2, 3), keepdims=True)
+        deviation = ops.sqrt(ops.sum(centered**2, axis=(1, 2, 3), keepdims=True))
+        return -ops.sum(centered / deviation * heatmap[..., None], axis=(1, 2, 3))
 
     def naive_heatmap(points):
         grid = (np.arange(9) + 0.5) / 9
@@ -338,13 +338,13 @@ def test_nested_models_are_seen_through():
         np.testing.assert_allclose(received, expected, atol=1e-6)
 
 
-def test_attribution_does_not_depend_on_batch_mates(pictures):
+def test_attribution_does_not_depend_on_batch_dependence(images):
     network = PrivilegedAttribution(
-        AttentionNetwork(3, input_size=48, trunk="mobilenet_v1", attention="iram")
+        AttentionNetwork(3, input_size=48, backbone="mobilenet_v1", attention="iram")
     )
-    together = np.asarray(network.attribute(pictures[:5]))
+    together = np.asarray(network.attribute(images[:5]))
     for index in range(5):
-        alone = np.asarray(network.attribute(pictures[index : index + 1]))
+        alone = np.asarray(network.attribute(images[index : index + 1]))
         np.testing.assert_allclose(alone[0], together[index], atol=1e-5)
 
 
@@ -354,52 +354,54 @@ def test_default_layers_have_the_map_that_the_paper_wants():
         (224, "vgg16"): ("block5_conv3", (14, 14)),
         (48, "mobilenet_v1"): ("conv_pw_5_relu", (6, 6)),
     }
-    for (size, trunk), (layer, places) in cases.items():
-        model = AttentionNetwork(7, input_size=size, trunk=trunk)
+    for (size, backbone), (layer, places) in cases.items():
+        model = AttentionNetwork(7, input_size=size, backbone=backbone)
         network = PrivilegedAttribution(model)
         assert (network._probe.layer, network.heatmap_size) == (layer, places)
 
 
-def test_fit_evaluate_predict_and_ship(pictures, tmp_path):
-    model = AttentionNetwork(3, input_size=48, trunk="mobilenet_v1", attention="llam")
+def test_fit_evaluate_predict_and_ship(images, tmp_path):
+    model = AttentionNetwork(
+        3, input_size=48, backbone="mobilenet_v1", attention="llam"
+    )
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 3, 20)
-    # Heatmaps at the picture's size, and at the map's own.
+    # Heatmaps at the image's size, and at the map's own.
     for size, moves in (
-        (48, MoveTogether([layers.RandomFlip("horizontal")])),
+        (48, JointAugmentation([layers.RandomFlip("horizontal")])),
         (6, None),
     ):
         network = PrivilegedAttribution(model, weight=0.5, augmentation=moves)
         network.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
         heatmap = np.asarray(landmark_heatmap(rng.random((20, 51, 2)), size))
-        data = {"image": pictures[:20], "heatmap": heatmap}
+        data = {"image": images[:20], "heatmap": heatmap}
         history = network.fit(data, classes, batch_size=10, verbose=0).history
         assert set(history) == {"loss", "accuracy", "attribution_loss"}
         assert history["attribution_loss"][0] != 0
     scores = network.evaluate(data, classes, batch_size=10, verbose=0, return_dict=True)
-    plain = -np.log(model.predict(pictures[:20], verbose=0)[np.arange(20), classes])
+    plain = -np.log(model.predict(images[:20], verbose=0)[np.arange(20), classes])
     assert scores["loss"] == pytest.approx(
         plain.mean() + 0.5 * scores["attribution_loss"], rel=1e-3
     )
     losses = [
         plain_loss(a.astype("float64"), h, "half")
         for a, h in zip(
-            np.asarray(network.attribute(pictures[:20])), heatmap, strict=True
+            np.asarray(network.attribute(images[:20])), heatmap, strict=True
         )
     ]
     assert scores["attribution_loss"] == pytest.approx(np.mean(losses), rel=1e-3)
-    # What ships takes pictures alone.
-    expected = network.predict(pictures[:20], verbose=0)
-    np.testing.assert_allclose(model.predict(pictures[:20], verbose=0), expected)
+    # What ships takes images alone.
+    expected = network.predict(images[:20], verbose=0)
+    np.testing.assert_allclose(model.predict(images[:20], verbose=0), expected)
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     np.testing.assert_allclose(
-        again.model.predict(pictures[:20], verbose=0), expected, atol=1e-6
+        again.model.predict(images[:20], verbose=0), expected, atol=1e-6
     )
     assert len(network.trainable_weights) == len(model.trainable_weights)
 
 
-def test_sample_weights_count(pictures):
+def test_sample_weights_count(images):
     network = PrivilegedAttribution(smooth(), layer="guided")
     network.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
     inputs, classes = faces(4)
@@ -414,14 +416,14 @@ def test_sample_weights_count(pictures):
 
 
 @pytest.mark.slow
-def test_a_model_that_votes_keeps_its_own_loss(pictures):
-    model = ScanCCI(3, input_size=48, trunk="mobilenet_v1", shared=True)
+def test_a_model_that_votes_keeps_its_own_loss(images):
+    model = ScanCCI(3, input_size=48, backbone="mobilenet_v1", shared=True)
     start = model.get_weights()
     classes = np.arange(8) % 3
     losses = []
     network = PrivilegedAttribution(model, weight=0.0)
-    data = {"image": pictures[:8], "heatmap": np.zeros((8, 48, 48), "float32")}
-    for each, x in ((model, pictures[:8]), (network, data)):
+    data = {"image": images[:8], "heatmap": np.zeros((8, 48, 48), "float32")}
+    for each, x in ((model, images[:8]), (network, data)):
         model.set_weights(start)
         each.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
         losses.append(each.train_on_batch(x, classes, return_dict=True)["loss"])
@@ -429,18 +431,18 @@ def test_a_model_that_votes_keeps_its_own_loss(pictures):
     assert losses[0] > 3 * np.log(3) * 0.8
 
 
-def test_mixed_precision_trains(pictures):
+def test_mixed_precision_trains(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         network = PrivilegedAttribution(
-            AttentionNetwork(3, input_size=48, trunk="mobilenet_v1")
+            AttentionNetwork(3, input_size=48, backbone="mobilenet_v1")
         )
     finally:
         keras.config.set_dtype_policy("float32")
     network.compile("sgd", "sparse_categorical_crossentropy")
     heatmap = np.asarray(landmark_heatmap(np.full((8, 5, 2), 0.4), 48))
     loss = network.train_on_batch(
-        {"image": pictures[:8], "heatmap": heatmap}, np.arange(8) % 3
+        {"image": images[:8], "heatmap": heatmap}, np.arange(8) % 3
     )
     assert np.isfinite(loss).all()
 
@@ -544,16 +546,16 @@ def test_other_models_are_refused():
     assert PrivilegedAttribution(tiny, tiny.layers[0].name).heatmap_size == (3, 3)
 
 
-def test_heatmaps_that_do_not_fit_are_refused(pictures):
+def test_heatmaps_that_do_not_fit_are_refused(images):
     network = PrivilegedAttribution(
-        AttentionNetwork(3, input_size=48, trunk="mobilenet_v1")
+        AttentionNetwork(3, input_size=48, backbone="mobilenet_v1")
     )
     network.compile("sgd", "sparse_categorical_crossentropy")
-    data = {"image": pictures[:4], "heatmap": np.zeros((4, 20, 20), "float32")}
+    data = {"image": images[:4], "heatmap": np.zeros((4, 20, 20), "float32")}
     with pytest.raises(ValueError, match=r"\(6, 6\).*heatmap \([4None]+, 20, 20\)"):
         network.fit(data, np.zeros(4), verbose=0)
-    for bad in (pictures[:4], {"image": pictures[:4]}):
-        with pytest.raises(ValueError, match="pictures and heatmaps.*use `.model`"):
+    for bad in (images[:4], {"image": images[:4]}):
+        with pytest.raises(ValueError, match="images and heatmaps.*use `.model`"):
             network.fit(bad, np.zeros(4), verbose=0)
 
 
@@ -565,7 +567,7 @@ def test_config():
         weight=0.3,
         score="true_class",
         method="grad",
-        augmentation=MoveTogether([layers.RandomFlip(seed=1)]),
+        augmentation=JointAugmentation([layers.RandomFlip(seed=1)]),
     )
     names = set(inspect.signature(PrivilegedAttribution.__init__).parameters)
     config = network.get_config()

@@ -33,7 +33,7 @@ def test_equals_gaussians_on_a_fine_grid(size, sigma):
 
 def test_no_landmark_falls_between_the_places():
     """Where it lies within its place hardly matters, however thin the Gaussian."""
-    points = np.array([[[0.25, 0.25], [0.55, 0.85]]])  # a centre and a corner of two
+    points = np.array([[[0.25, 0.25], [0.55, 0.85]]])  # a center and a corner of two
     heatmap = np.asarray(landmark_heatmap(points, 2, sigma=0.01))[0]
     np.testing.assert_allclose(heatmap, [[1, 0], [0, 1]], atol=1e-3)
 
@@ -50,7 +50,7 @@ def test_missing_landmarks_are_left_out():
     assert not heatmap[2].any()
 
 
-def test_landmarks_outside_the_picture_leave_no_trace():
+def test_landmarks_outside_the_image_leave_no_trace():
     points = np.array([[[0.5, 1.4]], [[-0.3, 0.2]], [[0.5, 0.5]]])
     heatmap = np.asarray(landmark_heatmap(points, 8))
     assert heatmap.max(axis=(1, 2)).tolist() == [0, 0, 1]

@@ -21,13 +21,13 @@ def batches(take=lambda rows: rows, **options):
     return Batches(take, TARGETS, SIZE, SEED, STEPS, **options)
 
 
-def colours(rows):
-    """Pictures that say which class they are of: a channel each."""
+def colors(rows):
+    """Images that say which class they are of: a channel each."""
     return np.tile((255 * TARGETS[rows])[:, None, None], (1, 48, 48, 1))
 
 
 def mixed(**options):
-    return batches(colours, mixing=[layers.MixUp(), layers.CutMix()], **options)
+    return batches(colors, mixing=[layers.MixUp(), layers.CutMix()], **options)
 
 
 def assert_equal(a, b):
@@ -46,7 +46,7 @@ def test_epochs_are_permutations_without_the_remainder():
     assert len({tuple(sorted(rows)) for rows in epochs}) == 4
 
 
-def test_fewer_pictures_than_a_batch_are_a_batch():
+def test_fewer_images_than_a_batch_are_a_batch():
     few = Batches(lambda rows: rows, TARGETS[:5], SIZE, SEED, 2)
     assert [sorted(few[step][0]) for step in range(2)] == [[0, 1, 2, 3, 4]] * 2
 
@@ -86,12 +86,12 @@ def test_class_weights_are_those_of_scikit_learn():
 @pytest.mark.parametrize(
     ("layer", "error"), [(layers.MixUp, 1e-4), (layers.CutMix, 2 / 48)]
 )
-def test_labels_are_mixed_as_the_pictures_are(layer, error):
-    several = batches(colours, mixing=[layer()])
+def test_labels_are_mixed_as_the_images_are(layer, error):
+    several = batches(colors, mixing=[layer()])
     shares = []
     for step in range(STEPS):
         images, labels = several[step]
-        # A picture's mean colour is the mixture of classes that it shows.
+        # An image's mean color is the mixture of classes that it shows.
         seen = images.mean(axis=(1, 2)) / 255
         np.testing.assert_allclose(seen, labels, atol=error)
         shares.append(labels.max(axis=1).min())
@@ -104,13 +104,13 @@ def test_threads_give_the_same_batches_in_order():
     def slow(rows):
         names.add(threading.current_thread().name)
         time.sleep(0.02 if rows[0] % 2 else 0)
-        return colours(rows)
+        return colors(rows)
 
     inputs = keras.Input((48, 48, 3))
     echo = keras.Model(inputs, layers.Identity()(inputs))
     several = batches(slow, mixing=[layers.MixUp()], workers=4)
     received = echo.predict(several, verbose=0)
-    one = batches(colours, mixing=[layers.MixUp()])
+    one = batches(colors, mixing=[layers.MixUp()])
     expected = np.concatenate([one[step][0] for step in range(STEPS)])
     np.testing.assert_array_equal(received, expected)
     assert len(names) > 1

@@ -6,7 +6,7 @@ from zoo import bundle
 
 
 def test_what_is_bundled_again_has_the_hash_of_the_preset(tmp_path, monkeypatch):
-    preset = zoo.info("iram_light")
+    preset = zoo.info("iram")
     weights = loading.bundled(preset)
     target = tmp_path / weights.name
     monkeypatch.setattr(loading, "bundled", lambda preset: target)

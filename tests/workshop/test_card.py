@@ -107,9 +107,9 @@ def test_the_tables_are_the_results(name, text):
     assert [row[1:] for row in scores[6 + size :]] == [
         [f"{count:,}" for count in row] for row in everything["confusion"]
     ]
-    harder = rows(text, "Harder pictures")[1:]
-    assert [row[0] for row in harder] == ["as they are", *card.WAYS]
-    for row, way in zip(harder, (None, *card.WAYS), strict=True):
+    harder = rows(text, "Harder images")[1:]
+    assert [row[0] for row in harder] == ["as they are", *card.FAMILIES]
+    for row, way in zip(harder, (None, *card.FAMILIES), strict=True):
         values = stored(name, way)["all"]
         assert row[1:3] == [interval(values, metric) for metric in metrics[:2]]
         assert row[3] == f"{values['ece']:.1f}"
@@ -128,7 +128,7 @@ def test_it_says_what_it_must(name, text):
         preset.data,
         preset.selection,
         preset.split,
-        preset.licence,
+        preset.license,
         preset.sha256,
         "with a margin of 0 around it, turned until the eyes are level",
         card.CITATIONS[name.split(".")[0]],
@@ -176,12 +176,12 @@ def test_what_it_started_from_is_said():
     assert ModelCard(text).data.datasets == ["fer2013", "ferplus"]
 
 
-def test_all_test_pictures_may_occur_in_train(name):
+def test_all_test_images_may_occur_in_train(name):
     preset = PRESETS[name]
     results = card.read(preset)
     results[None] = {**results[None], "without_duplicates": None}
     text = card.card(preset, results, "a/b")
-    assert "every test picture also occurs" in text
+    assert "every test image also occurs" in text
     assert all(
         each.dataset_config != "without_duplicates"
         for each in ModelCard(text).data.eval_results
@@ -190,13 +190,13 @@ def test_all_test_pictures_may_occur_in_train(name):
 
 def test_a_missing_result_is_refused(folder):
     (folder / "patt_lite.ferplus.public_test.masked.json").unlink()
-    with pytest.raises(FileNotFoundError, match="--derived masked --out"):
+    with pytest.raises(FileNotFoundError, match="--corruption masked --out"):
         card.read(zoo.info("patt_lite"), folder)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("sha256", "0" * 64), ("model", "another"), ("derived", "masked")],
+    [("sha256", "0" * 64), ("model", "another"), ("corruption", "masked")],
 )
 def test_a_result_of_something_else_is_refused(folder, key, value):
     path = folder / "patt_lite.ferplus.public_test.json"

@@ -33,7 +33,7 @@ def test_ferplus_votes_become_soft_labels(folder):
     assert len(faces) == 58 and not {2, 3} & set(faces.rows)
     np.testing.assert_allclose(faces.targets[0], np.array([5, 3] + 6 * [0]) / 8)
     np.testing.assert_allclose(faces.targets[2], np.eye(8)[0])
-    assert faces.certain[:4].tolist() == [True, False, False, True]
+    assert faces.scored[:4].tolist() == [True, False, False, True]
     np.testing.assert_allclose(faces.targets.sum(axis=1), 1)
 
 
@@ -43,9 +43,9 @@ def test_fer2013_codes_are_mapped_by_name(folder):
     assert names == "anger disgust fear happiness sadness surprise neutral".split()
 
 
-def test_copies_of_a_picture_stay_on_one_side(folder):
+def test_copies_of_a_image_stay_on_one_side(folder):
     faces = data.fer2013(folder, "train")
-    kept, held = data.carve(faces, one_in=3)
+    kept, held = data.hold_out(faces, one_in=3)
     assert len(kept) + len(held) == 60 and 0 < len(held) < 60
     assert not data.occurs_in(held.images, kept.images).any()
     assert data.occurs_in(kept.images, faces.images).all()
@@ -85,7 +85,7 @@ def test_damaged_arrays_are_refused(folder):
         data.open_split("fer2013", folder, "train")
 
 
-def test_landmarks_of_other_pictures_are_refused(folder):
+def test_landmarks_of_other_images_are_refused(folder):
     path = folder / "train_landmarks.npz"
     with pytest.raises(FileNotFoundError, match="No landmarks. Expected"):
         data.open_split("fer2013", folder, "train", landmarks=True)
@@ -143,18 +143,18 @@ def test_tfds_gives_what_the_arrays_give(twice, monkeypatch, dataset, split, laz
     if lazy:
         monkeypatch.setattr(data, "MEMORY", 0)
     built = data.open_split(dataset, f"tfds:{twice / 'built'}", split)
-    assert isinstance(built.images, data.Pictures) == lazy
+    assert isinstance(built.images, data.LazyImages) == lazy
     arrays = data.open_split(dataset, twice, split)
     if dataset == "ferplus":
-        assert 0 < arrays.certain.sum() < len(arrays)
+        assert 0 < arrays.scored.sum() < len(arrays)
     assert_same_faces(built, arrays)
-    parts = zip(data.carve(built, 4), data.carve(arrays, 4), strict=True)
+    parts = zip(data.hold_out(built, 4), data.hold_out(arrays, 4), strict=True)
     for one, other in parts:
         assert len(one)
         assert_same_faces(one, other)
 
 
-def test_unread_pictures_are_as_read_ones(twice, monkeypatch):
+def test_unread_images_are_as_read_ones(twice, monkeypatch):
     source = f"tfds:{twice / 'built'}"
     read = data.open_split("fer2013", source, "train+public_test")
     monkeypatch.setattr(data, "MEMORY", 0)
@@ -167,7 +167,7 @@ def test_unread_pictures_are_as_read_ones(twice, monkeypatch):
     np.testing.assert_array_equal(
         unread[read.classes == 2].rows, read[read.classes == 2].rows
     )
-    smaller = data.Pictures(unread.images.sources, 24)
+    smaller = data.LazyImages(unread.images.sources, 24)
     assert smaller.shape == (60, 24, 24, 1) and smaller[:2].dtype == "uint8"
 
 
@@ -184,7 +184,7 @@ def test_what_tfds_cannot_read_is_named(twice):
 @pytest.mark.slow
 def test_published_counts_of_the_real_data(real_data):
     test = data.ferplus(real_data, "public_test")
-    assert test.certain.sum() == 3199
+    assert test.scored.sum() == 3199
     test = data.fer2013(real_data, "public_test")
     assert np.bincount(test.classes).tolist() == [607, 895, 415, 653, 467, 56, 496]
     train = data.fer2013(real_data, "train")

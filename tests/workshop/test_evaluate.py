@@ -13,8 +13,8 @@ from sklearn import metrics
 from keras_fer import models, zoo
 from keras_fer.labels import from_dataset
 from keras_fer.zoo.presets import PRESETS
-from tfds_builders import derived
-from zoo import data, environment, evaluate, results_schema, subject, tables
+from tfds_builders import corruptions
+from zoo import data, environment, evaluate, results_schema, tables, target
 
 LABELS = ("a", "b", "c", "d")
 PRESET = "patt_lite.fer2013"
@@ -194,7 +194,7 @@ def test_a_class_without_faces_counts_as_zero():
     result |= {"labels": ["a", "b", "c"], "all": values, "without_duplicates": None}
     text = evaluate.table(result)
     assert "no faces, so 0 in the averages: c" in text
-    assert "without duplicates: every picture occurs in train" in text
+    assert "without duplicates: every image occurs in train" in text
 
 
 @pytest.mark.parametrize(
@@ -214,24 +214,24 @@ def test_bad_predictions_are_named(truth, probabilities, message):
 
 
 @pytest.fixture
-def folder(tmp_path, pictures):
-    """Train, and a public test of which the first ten pictures occur in train."""
-    train = np.concatenate([pictures, 255 - pictures])[..., 0]
-    test = np.concatenate([train[:10], pictures[:20, ::-1, :, 0]])
-    for split, images in (("train", train), ("public_test", test)):
-        label = (np.arange(len(images)) % 7).astype("uint8")
-        votes = np.zeros((len(images), 10), int)
+def folder(tmp_path, images):
+    """Train, and a public test of which the first ten images occur in train."""
+    train = np.concatenate([images, 255 - images])[..., 0]
+    test = np.concatenate([train[:10], images[:20, ::-1, :, 0]])
+    for split, part in (("train", train), ("public_test", test)):
+        label = (np.arange(len(part)) % 7).astype("uint8")
+        votes = np.zeros((len(part), 10), int)
         votes[:, 9] = 10  # Not a face.
-        np.savez(tmp_path / split, images=images, label=label, ferplus=votes)
+        np.savez(tmp_path / split, images=part, label=label, ferplus=votes)
     return tmp_path
 
 
 def test_the_ways_are_those_of_the_builders():
-    assert evaluate.WAYS == derived.WAYS
+    assert evaluate.FAMILIES == corruptions.FAMILIES
 
 
-@pytest.mark.parametrize("way", evaluate.WAYS)
-def test_derived_pictures_depend_on_their_row_alone(folder, way):
+@pytest.mark.parametrize("way", evaluate.FAMILIES)
+def test_corruptions_images_depend_on_their_row_alone(folder, way):
     faces = data.fer2013(folder, "public_test")
     images, kinds = evaluate.derive(faces, way)
     assert images.shape == faces.images.shape and images.dtype == np.uint8
@@ -240,22 +240,22 @@ def test_derived_pictures_depend_on_their_row_alone(folder, way):
     again, kinds_again = evaluate.derive(faces[some], way)
     np.testing.assert_array_equal(again, images[some])
     assert kinds_again == [kinds[row] for row in some]
-    known = {"masked": {None}, "occluded": set(derived.OCCLUSIONS)}
-    assert set(kinds) <= known.get(way, set(derived.CORRUPTIONS))
+    known = {"masked": {None}, "occluded": set(corruptions.OCCLUSIONS)}
+    assert set(kinds) <= known.get(way, set(corruptions.CORRUPTIONS))
 
 
 def test_a_command_measures_prints_draws_and_writes(folder, capsys):
-    command = f"{PRESET} --data {folder} --derived corrupted --temperature"
+    command = f"{PRESET} --data {folder} --corruption corrupted --temperature"
     command += f" --plots {folder / 'plots'} --out {folder / 'result.json'}"
     assert evaluate.main(command.split()) == 0
     result = json.loads((folder / "result.json").read_text())
     results_schema.check(result)
-    assert result["derived"] == "corrupted"
-    # Its duplicates are those of the pictures before they were corrupted.
+    assert result["corruption"] == "corrupted"
+    # Its duplicates are those of the images before they were corrupted.
     assert result["all"]["n"] == 30 and result["without_duplicates"]["n"] == 20
     assert sum(row["n"] for row in result["by_kind"].values()) == 30
     fitted = result["temperature"]
-    _, held = data.carve(data.fer2013(folder, "train"))
+    _, held = data.hold_out(data.fer2013(folder, "train"))
     assert fitted["validation"]["n"] == len(held)
     validation = fitted["validation"]
     assert validation["fitted"]["nll"] <= validation["stored"]["nll"]
@@ -290,7 +290,7 @@ def test_an_empty_split_is_named(folder):
 
 def test_an_empty_validation_part_is_named(folder):
     arrays = np.load(folder / "train.npz")
-    kept, _ = data.carve(data.fer2013(folder, "train"))
+    kept, _ = data.hold_out(data.fer2013(folder, "train"))
     arrays = {name: arrays[name][kept.rows] for name in arrays}
     np.savez(folder / "train", **arrays)
     with pytest.raises(ValueError, match="the validation part of train of fer2013"):
@@ -309,7 +309,7 @@ def run(folder):
     """A folder as of `zoo.train`, with a model that is right on three in four."""
     preset = zoo.info(PRESET)
     model = models.PAttLite(
-        labels=preset.labels, trunk_weights=None, **preset.arguments
+        labels=preset.labels, backbone_weights=None, **preset.arguments
     )
     model.set_weights(zoo.load(PRESET).get_weights())
     (folder / "run").mkdir()
@@ -349,7 +349,7 @@ def test_a_run_is_calibrated_stored_and_measured(run, folder, capsys):
     assert sorted(path.name for path in run.iterdir()) == ["model.keras", "run.json"]
     # The file by itself is the same model, whose recipe nobody knows.
     (run / "run.json").unlink()
-    alone = subject.find(file, dataset="fer2013")
+    alone = target.find(file, dataset="fer2013")
     assert (alone.name, alone.recipe) == ("model", None)
     assert alone.sha256 == result["sha256"]
 
@@ -369,19 +369,19 @@ def test_a_recipe_says_its_splits(tmp_path):
     splits = {"train": "a+b", "validation": "c", "test": "d"}
     recipe = {"dataset": "ck_plus", **splits}
     (run / "run.json").write_text(json.dumps({"recipe": recipe}))
-    found = subject.find(run)
+    found = target.find(run)
     assert (found.name, found.recipe, found.dataset) == ("run", None, "ck_plus")
     assert {part: getattr(found, part) for part in splits} == splits
-    assert subject.find(run, dataset="jaffe").dataset == "jaffe"
+    assert target.find(run, dataset="jaffe").dataset == "jaffe"
 
 
 def test_a_preset_says_its_recipe_and_data():
-    found = subject.find("patt_lite")
+    found = target.find("patt_lite")
     assert found.name == "patt_lite.ferplus" and found.dataset == "ferplus"
     assert found.recipe == "patt_lite_ferplus"
     assert found.sha256 == zoo.info("patt_lite").sha256
     # Other weights of that name may come from anywhere.
-    other = subject.find("patt_lite", __file__)
+    other = target.find("patt_lite", __file__)
     assert other.recipe is None
     with open(__file__, "rb") as file:
         assert other.sha256 == hashlib.file_digest(file, "sha256").hexdigest()
@@ -396,7 +396,7 @@ def test_a_preset_says_its_recipe_and_data():
         ("{folder}/own.keras", "not known. Received: no run.json.*Pass --dataset"),
         ("{folder}/damaged/model.keras", "Not a run of `zoo.train`"),
         ("patt_lite --store", "pass one as MODEL"),
-        ("patt_lite --derived blurred", "invalid choice: 'blurred'"),
+        ("patt_lite --corruption blurred", "invalid choice: 'blurred'"),
     ],
 )
 def test_wrong_usage_exits_with_2(tmp_path, capsys, arguments, message):

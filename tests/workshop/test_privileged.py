@@ -8,11 +8,11 @@ from zoo import privileged
 
 
 @pytest.fixture
-def folder(tmp_path, pictures):
+def folder(tmp_path, images):
     rng = np.random.default_rng(0)
     for split in ("train", "public_test"):
         label = (np.arange(40) % 7).astype("uint8")
-        np.savez(tmp_path / f"{split}.npz", images=pictures[..., 0], label=label)
+        np.savez(tmp_path / f"{split}.npz", images=images[..., 0], label=label)
         np.savez(
             tmp_path / f"{split}_landmarks.npz",
             landmarks=rng.random((40, 68, 2)).astype("float16"),

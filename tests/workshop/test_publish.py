@@ -106,7 +106,7 @@ def content(server, repo_id, revision="main"):
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, pictures):
+def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, images):
     status, out, errors = run("--all", "--repo-id", "me/", "--dry-run", tmp_path)
     assert (status, errors) == (0, "")
     # It asked the Hub about the cards, and left nothing there.
@@ -130,7 +130,7 @@ def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, pictures):
         loaded, expected = keras.saving.load_model(folder), zoo.load(name)
         assert loaded.labels == expected.labels
         np.testing.assert_array_equal(
-            *(model.predict(pictures, verbose=0) for model in (loaded, expected))
+            *(model.predict(images, verbose=0) for model in (loaded, expected))
         )
 
 
@@ -312,11 +312,11 @@ def test_a_preset_that_stands_otherwise_is_not_touched(copy, old, new):
 
 
 @pytest.mark.slow
-def test_the_code_of_the_card_runs(site, run, tmp_path, pictures):
+def test_the_code_of_the_card_runs(site, run, tmp_path, images):
     status, out, _ = run("patt_lite", "--repo-id", "me/some-repo")
     assert status == 0
     card = content(site, "me/some-repo")["README.md"].decode()
-    np.save(tmp_path / "images.npy", pictures)
+    np.save(tmp_path / "images.npy", images)
     first, second = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     photo = cli._sample()[0]
     shutil.copy(photo, tmp_path / "photo.jpg")

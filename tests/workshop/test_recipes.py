@@ -19,7 +19,7 @@ from tests.tfds_builders import drawn_faces, test_affectnet, write_fer2013
 from tests.tfds_builders.drawn_faces import draw
 from zoo import data, evaluate, recipes, train
 from zoo.recipe import Recipe
-from zoo.recipes.scan_cci_raf_db import TrunkSGD
+from zoo.recipes.scan_cci_raf_db import BackboneSGD
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
 BUILDERS = pathlib.Path(__file__).parents[2] / "tfds_builders"
@@ -67,12 +67,14 @@ def test_dataset_and_splits_exist(recipe, tmp_path):
 
 def test_arguments_are_those_of_the_model(recipe):
     signature = inspect.signature(getattr(models, recipe.architecture))
-    signature.bind(labels=None, input_size=64, trunk_weights=None, **recipe.arguments)
+    signature.bind(
+        labels=None, input_size=64, backbone_weights=None, **recipe.arguments
+    )
     if recipe.start:
         assert recipe.start in zoo.list()
 
 
-def test_augmentation_takes_the_pictures_of_the_dataset(recipe, tmp_path):
+def test_augmentation_takes_the_images_of_the_dataset(recipe, tmp_path):
     builder = tfds.builder(tfds_name(recipe), data_dir=tmp_path)
     channels = builder.info.features["image"].shape[-1]
     images = np.full((2, 48, 48, channels), 100, "uint8")
@@ -80,9 +82,9 @@ def test_augmentation_takes_the_pictures_of_the_dataset(recipe, tmp_path):
     for makes in {stage.augmentation for stage in recipe.stages}:
         made = makes()
         if recipe.attribution is not None:
-            assert isinstance(made, training.MoveTogether)
-            pictures = {"image": images, "heatmap": heatmap}
-            result = made(pictures, training=True)["image"]
+            assert isinstance(made, training.JointAugmentation)
+            batch = {"image": images, "heatmap": heatmap}
+            result = made(batch, training=True)["image"]
         else:
             result = images.astype("float32")
             for layer in made:
@@ -111,12 +113,12 @@ def test_facts_are_json(recipe):
     assert len(facts["stages"]) == len(recipe.stages)
 
 
-def test_the_trunk_learns_at_its_share():
+def test_the_backbone_learns_at_its_share():
     inputs = keras.Input((3,))
     x = keras.layers.Dense(2, use_bias=False, name="conv1")(inputs)
     x = keras.layers.Dense(1, use_bias=False, name="logits")(x)
     network = keras.Model(inputs, x)
-    optimizer = TrunkSGD(0.1, share=0.01, decay=0.5)
+    optimizer = BackboneSGD(0.1, share=0.01, decay=0.5)
     expected = [np.asarray(variable) for variable in network.trainable_variables]
     moments = [0.0, 0.0]
     gradients = [np.ones((3, 2), "float32"), np.full((2, 1), 2.0, "float32")]
@@ -136,11 +138,11 @@ def test_the_trunk_learns_at_its_share():
         np.testing.assert_allclose(np.asarray(variable), value, rtol=1e-5)
 
 
-def test_layers_of_the_trunk_and_they_alone_are_named_as_its_optimizer_knows_them():
+def test_layers_of_the_backbone_and_they_alone_are_named_as_its_optimizer_knows_them():
     model = models.ScanCCI(input_size=48, shared=True)
-    trunk = {id(each) for each in model.get_layer("trunk").trainable_variables}
+    backbone = {id(each) for each in model.get_layer("backbone").trainable_variables}
     for each in model.trainable_variables:
-        assert each.path.startswith("conv") == (id(each) in trunk)
+        assert each.path.startswith("conv") == (id(each) in backbone)
 
 
 def test_the_rates_fall_as_said():
@@ -153,7 +155,7 @@ def test_the_rates_fall_as_said():
     assert float(rate(7)) == pytest.approx(0.95 * stage.rate)
 
 
-# Trees of drawn pictures, with some of every class in all parts. Those of CK+,
+# Trees of drawn images, with some of every class in all parts. Those of CK+,
 # Oulu-CASIA, JAFFE and FED-RO are the dummy data.
 
 EACH = 10
@@ -289,13 +291,13 @@ def test_one_epoch_of_every_stage_from_end_to_end(recipe, tfds_folder, tmp_path)
 def test_of_a_video_all_frames_are_on_one_side(tfds_folder):
     source = f"tfds:{tfds_folder('aff_wild2/expr_7')}"
     faces = data.open_split("aff_wild2/expr_7", source, "train")
-    kept, held = data.carve(faces)
+    kept, held = data.hold_out(faces)
     assert len(kept) + len(held) == len(faces)
     assert len(held) and not set(kept.groups) & set(held.groups)
 
 
 @pytest.mark.slow
-def test_pictures_with_a_box_are_cut_to_it_and_landmarks_with_them(tfds_folder):
+def test_images_with_a_box_are_cut_to_it_and_landmarks_with_them(tfds_folder):
     folder = tfds_folder("raf_db/original")
     faces = data.open_split("raf_db/original", f"tfds:{folder}", "train", 40, True)
     found = tfds.builder("raf_db/original", data_dir=folder).as_data_source("train")
@@ -313,7 +315,7 @@ def test_a_run_is_measured_on_another_dataset_than_its_own(tfds_folder, tmp_path
     tfds_folder("fed_ro")
     recipe = train.find("scan_cci_fed_ro").facts()
     (tmp_path / "run.json").write_text(json.dumps({"recipe": recipe}))
-    model = models.PAttLite(7, input_size=64, trunk_weights=None)
+    model = models.PAttLite(7, input_size=64, backbone_weights=None)
     model.save(tmp_path / "model.keras")
     source = f"tfds:{folder}"
     result = evaluate.evaluate(tmp_path, "default", source, "test", "fed_ro")

@@ -52,7 +52,7 @@ def test_every_evaluation_fulfils_the_schema(file):
     [
         (["labels"], [], "labels=.*Expected a list, each a text"),
         (["sha256"], "abc", "sha256='abc'.*64 hexadecimal digits"),
-        (["derived"], "blurred", "derived='blurred'.*'masked'"),
+        (["corruption"], "blurred", "corruption='blurred'.*'masked'"),
         (["all", "nll"], float("nan"), "all.nll=nan.*finite"),
         (["all", "uar"], 100.5, "all.uar=100.5.*from 0 to 100"),
         (["all", "n"], True, "all.n=True.*a count"),
@@ -86,5 +86,5 @@ def test_a_missing_key_is_named(result, key):
         results_schema.check(result)
 
 
-def test_all_pictures_may_be_duplicates(result):
+def test_all_images_may_be_duplicates(result):
     results_schema.check({**result, "without_duplicates": None})

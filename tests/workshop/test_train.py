@@ -121,7 +121,7 @@ def test_what_a_run_leaves(runs, folder):
     final = {"model.keras", "model.weights.h5", "run.json"}
     assert names == final | {"recipe.json", "stage0.csv", "stage0.weights.h5"}
     facts = json.loads((out / "run.json").read_text())
-    faces, validation = data.carve(data.open_split("fer2013", folder, "train"))
+    faces, validation = data.hold_out(data.open_split("fer2013", folder, "train"))
     assert facts["trained_on"] == len(faces)
     assert facts["selected_on"] == len(validation)
     assert [row["epoch"] for row in facts["history"]["stage0"]] == ["0", "1", "2"]
@@ -146,7 +146,7 @@ def refused(monkeypatch, capsys):
     """The one line with which `python -m zoo.train` ends."""
     run = train.train
 
-    def run_untrained(recipe, source, out, trunk_weights, *others):
+    def run_untrained(recipe, source, out, backbone_weights, *others):
         return run(recipe, source, out, None, *others)
 
     def line(recipe, *arguments, recipes=None):
@@ -310,7 +310,7 @@ def test_a_run_on_jax_survives_a_kill(folder, tmp_path):
 
 def test_patience_ends_a_stage(folder, tmp_path):
     # Nothing learns at a rate of 0, so no epoch is better than the first.
-    stage = Stage(9, 0.0, 48, trunk="cached", schedule=constant, patience=2)
+    stage = Stage(9, 0.0, 48, backbone="cached", schedule=constant, patience=2)
     recipe = dataclasses.replace(RECIPES["frozen"], stages=(stage,))
     train.train(recipe, folder, tmp_path / "run")
     assert len(histories(tmp_path / "run")) == 3
@@ -333,9 +333,9 @@ def _keras_cv(name):
     ids=["keras", "keras_cv"],
 )
 def test_layers_that_hide_parts_of_a_face(folder, tmp_path, make, where):
-    stage = Stage(1, 1e-3, 48, augmentation=make if where == "network" else list)
+    layers_at = {"augmentation" if where == "network" else "mixing": make}
     recipe = dataclasses.replace(
-        RECIPES["frozen"], stages=(stage,), mixing=make if where == "host" else list
+        RECIPES["frozen"], stages=(Stage(1, 1e-3, 48, **layers_at),)
     )
     train.train(recipe, folder, tmp_path / "run")
     assert np.isfinite(float(histories(tmp_path / "run")[0]["loss"]))
@@ -351,18 +351,18 @@ def test_class_weights_without_averages(folder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trunk(tmp_path_factory):
-    """Most of a trained trunk; a random one makes much of how numbers are rounded."""
+def backbone(tmp_path_factory):
+    """Most of a trained backbone; rounding grows in a random one."""
     network = keras.applications.MobileNet(
         input_shape=(48, 48, 3), include_top=False, weights=None
     )
     network = keras.Model(network.input, network.get_layer("conv_dw_13_relu").output)
-    for layer in zoo.load("patt_lite.fer2013").get_layer("trunk").layers:
+    for layer in zoo.load("patt_lite.fer2013").get_layer("backbone").layers:
         if layer.weights:
             network.get_layer(layer.name).set_weights(layer.get_weights())
-    path = tmp_path_factory.mktemp("trunk") / "mobilenet.weights.h5"
+    path = tmp_path_factory.mktemp("backbone") / "mobilenet.weights.h5"
     network.save_weights(path)
-    return "--trunk-weights", path
+    return "--backbone-weights", path
 
 
 def start_workers(recipe, folder, out, *options):
@@ -408,16 +408,18 @@ def assert_close_run(out, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["still", "still_pal"])
 def test_two_devices_and_two_processes_end_where_one_does(
-    folder, trunk, tmp_path, recipe
+    folder, backbone, tmp_path, recipe
 ):
     variables = {"KERAS_BACKEND": "tensorflow"}
-    two = ("--strategy", "mirrored", "--devices", 2, *trunk)
+    two = ("--strategy", "mirrored", "--devices", 2, *backbone)
     for process in (
-        start(recipe, folder, tmp_path / "one", *trunk, **variables),
+        start(recipe, folder, tmp_path / "one", *backbone, **variables),
         start(recipe, folder, tmp_path / "mirrored", *two, **variables),
     ):
         end(process)
-    for process in start_workers(recipe, folder, tmp_path / "workers", trunk, trunk):
+    for process in start_workers(
+        recipe, folder, tmp_path / "workers", backbone, backbone
+    ):
         end(process)
     assert_close_run(tmp_path / "mirrored", tmp_path / "one")
     assert_close_run(tmp_path / "workers", tmp_path / "one")
@@ -425,12 +427,12 @@ def test_two_devices_and_two_processes_end_where_one_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["still", "still_pal"])
-def test_two_devices_on_jax_end_where_one_does(folder, trunk, tmp_path, recipe):
+def test_two_devices_on_jax_end_where_one_does(folder, backbone, tmp_path, recipe):
     pytest.importorskip("jax")
     variables = {"KERAS_BACKEND": "jax"}
-    end(start(recipe, folder, tmp_path / "one", *trunk, **variables))
+    end(start(recipe, folder, tmp_path / "one", *backbone, **variables))
     variables["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
-    two = ("--strategy", "mirrored", *trunk)
+    two = ("--strategy", "mirrored", *backbone)
     end(start(recipe, folder, tmp_path / "two", *two, **variables))
     assert_close_run(tmp_path / "two", tmp_path / "one")
 
@@ -499,7 +501,7 @@ def test_an_epoch_is_the_same_on_tensorflow_and_jax(request, tmp_path, real):
         f"{difference:.1e} in all (root mean square), TensorFlow rounded otherwise by "
         f"{noise:.1e}; means {tensorflow.mean():.4f} and {jax.mean():.4f}"
     )
-    # The same pictures, weights and steps; but rounding grows from step to step.
+    # The same images, weights and steps; but rounding grows from step to step.
     np.testing.assert_allclose(jax[:3], tensorflow[:3], atol=1e-4)
     assert difference < 4 * noise
     assert abs(jax.mean() - tensorflow.mean()) < 0.02
@@ -511,7 +513,7 @@ def test_a_varied_epoch_is_alike_on_tensorflow_and_jax(real_data, tmp_path):
         arrays = {name: file[name][:2000] for name in ("images", "label")}
     np.savez(tmp_path / "train.npz", **arrays)
     tensorflow, _, jax = loss_curves("one_varied_epoch", tmp_path, tmp_path)
-    # The same pictures, dropped out and augmented otherwise: alike on average.
+    # The same images, dropped out and augmented otherwise: alike on average.
     error = np.std(jax - tensorflow) / np.sqrt(len(jax))
     print(f"means {tensorflow.mean():.4f} and {jax.mean():.4f}, error {error:.4f}")
     assert abs(tensorflow.mean() - jax.mean()) < 4 * error < 0.4

@@ -7,7 +7,7 @@ The options of the first line are those of `zoo.train`. Of ours, --kill sends SI
 to itself after a step of this process, --kill-writing in the middle of its N-th
 checkpoint, --devices divides the CPU into logical ones, and --losses keeps the loss of
 every step. Networks start
-untrained unless --trunk-weights names a file: nothing is downloaded.
+untrained unless --backbone-weights names a file: nothing is downloaded.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def mix():
 
 
 def move():
-    return training.MoveTogether(
+    return training.JointAugmentation(
         [layers.RandomFlip("horizontal"), layers.RandomZoom(0.1)],
         image_layers=[layers.RandomBrightness(0.1)],
     )
@@ -64,21 +64,20 @@ PLAIN = Recipe(
 STILL = dataclasses.replace(
     PLAIN,
     architecture="AttentionNetwork",
-    arguments={"trunk": "mobilenet_v1"},
+    arguments={"backbone": "mobilenet_v1"},
     stages=(Stage(2, 0.5, 48, schedule=constant),),
     optimizer=sgd,
 )
-CACHED = Stage(2, 1e-3, 48, trunk="cached")
+CACHED = Stage(2, 1e-3, 48, backbone="cached")
 RECIPES = {
     # Less to trace: for the tests that are not slow.
     "frozen": dataclasses.replace(
-        PLAIN, stages=(Stage(3, 1e-3, 48, augmentation=plain, trunk="frozen"),)
+        PLAIN, stages=(Stage(3, 1e-3, 48, augmentation=plain, backbone="frozen"),)
     ),
     "plain": PLAIN,
     "mix": dataclasses.replace(
         PLAIN,
-        stages=(Stage(3, 1e-3, 48, augmentation=varied),),
-        mixing=mix,
+        stages=(Stage(3, 1e-3, 48, augmentation=varied, mixing=mix),),
         balanced_sampling=True,
         label_smoothing=0.1,
     ),
@@ -91,7 +90,7 @@ RECIPES = {
     "scan": dataclasses.replace(
         PLAIN,
         architecture="ScanCCI",
-        arguments={"trunk": "mobilenet_v1", "shared": True},
+        arguments={"backbone": "mobilenet_v1", "shared": True},
         stages=(CACHED, Stage(2, 1e-3, 48, augmentation=varied)),
     ),
     "weighted": dataclasses.replace(
@@ -116,7 +115,7 @@ RECIPES = {
         stages=(Stage(1, 3e-4, 48, augmentation=varied, schedule=constant),),
     ),
     "explode": dataclasses.replace(
-        PLAIN, stages=(Stage(2, 1e-3, 48, schedule=explode, trunk="frozen"),)
+        PLAIN, stages=(Stage(2, 1e-3, 48, schedule=explode, backbone="frozen"),)
     ),
 }
 RECIPES = {
@@ -216,8 +215,8 @@ def main():
         kill_in_checkpoint(options.kill_writing)
     run = train.train
 
-    def run_untrained(recipe, source, out, trunk_weights, *others):
-        given = None if trunk_weights == "imagenet" else trunk_weights
+    def run_untrained(recipe, source, out, backbone_weights, *others):
+        given = None if backbone_weights == "imagenet" else backbone_weights
         return run(recipe, source, out, given, *others)
 
     train.train = run_untrained

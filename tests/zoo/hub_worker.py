@@ -14,28 +14,28 @@ import sys
 import time
 
 
-def predict(model, pictures):
+def predict(model, images):
     import numpy as np
 
-    return model.predict(np.load(pictures), verbose=0).tolist()
+    return model.predict(np.load(images), verbose=0).tolist()
 
 
-def load(pictures, *names, **options):
+def load(images, *names, **options):
     from keras_fer import zoo
 
     model = zoo.load(*names, **options)
-    return {"labels": model.labels, "predictions": predict(model, pictures)}
+    return {"labels": model.labels, "predictions": predict(model, images)}
 
 
-def load_with_keras(pictures, address):
+def load_with_keras(images, address):
     import keras
 
     import keras_fer  # noqa: F401  (it knows our classes)
 
-    return {"predictions": predict(keras.saving.load_model(address), pictures)}
+    return {"predictions": predict(keras.saving.load_model(address), images)}
 
 
-def load_unbundled(pictures, repo_id, commit):
+def load_unbundled(images, repo_id, commit):
     """Loads a preset as if its weights were not part of the package."""
     import dataclasses
 
@@ -47,7 +47,7 @@ def load_unbundled(pictures, repo_id, commit):
     loading.PRESETS = known | {preset.name: moved}
     loading.bundled = lambda preset: pathlib.Path("nowhere")
     try:
-        return load(pictures, preset.name)
+        return load(images, preset.name)
     finally:
         loading.PRESETS, loading.bundled = known, bundled
 
@@ -69,7 +69,7 @@ def fetch(*arguments, **options):
 
 
 @functools.cache
-def trained(pictures, steps):
+def trained(images, steps):
     """A small model, the same for the same number of training steps."""
     import keras
     import numpy as np
@@ -77,24 +77,24 @@ def trained(pictures, steps):
     from keras_fer import models
 
     keras.utils.set_random_seed(0)
-    images = np.load(pictures)
+    batch = np.load(images)
     model = models.PAttLite(
-        labels=["a", "b", "c"], input_size=48, grayscale=True, trunk_weights=None
+        labels=["a", "b", "c"], input_size=48, grayscale=True, backbone_weights=None
     )
     if steps:
         model.compile("adam", "sparse_categorical_crossentropy")
-        classes = np.arange(len(images)) % 3
-        model.fit(images, classes, batch_size=len(images), epochs=steps, verbose=0)
+        classes = np.arange(len(batch)) % 3
+        model.fit(batch, classes, batch_size=len(batch), epochs=steps, verbose=0)
     return model
 
 
-def push(pictures, repo_id, *, steps=0, bias=0.0, **options):
+def push(images, repo_id, *, steps=0, bias=0.0, **options):
     from keras_fer import zoo
 
-    model = trained(pictures, steps)
+    model = trained(images, steps)
     model.get_layer("logits").bias.assign([bias, 0.0, 0.0])
     url = zoo.push(model, repo_id, **options)
-    return {"url": url, "predictions": predict(model, pictures)}
+    return {"url": url, "predictions": predict(model, images)}
 
 
 def forget():

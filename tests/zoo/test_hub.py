@@ -135,10 +135,10 @@ def repo(server, files):
 
 
 @pytest.fixture(scope="module")
-def images(pictures, tmp_path_factory):
-    """Path of a file with pictures."""
-    path = tmp_path_factory.mktemp("pictures") / "pictures.npy"
-    np.save(path, pictures)
+def images_file(images, tmp_path_factory):
+    """Path of a file with images."""
+    path = tmp_path_factory.mktemp("images") / "images.npy"
+    np.save(path, images)
     return str(path)
 
 
@@ -199,33 +199,33 @@ class TestWrite:
         [
             pytest.param(
                 lambda: models.ScanCCI(
-                    7, trunk="mobilenet_v1", shared=True, trunk_weights=None
+                    7, backbone="mobilenet_v1", shared=True, backbone_weights=None
                 ),
                 marks=pytest.mark.slow,
                 id="ScanCCI",
             ),
             pytest.param(
                 lambda: models.AttentionNetwork(
-                    3, input_size=48, trunk="mobilenet_v1", trunk_weights=None
+                    3, input_size=48, backbone="mobilenet_v1", backbone_weights=None
                 ),
                 id="AttentionNetwork",
             ),
         ],
     )
     def test_keeps_values_that_half_precision_does_not_hold(
-        self, build, tmp_path, pictures
+        self, build, tmp_path, images
     ):
         model = build()
         manifest = release.write(model, tmp_path, {}, CARD)
         built = hub_module.build(hub_module.Release("a/b", "c", tmp_path, manifest))
         np.testing.assert_array_equal(
-            built.predict(pictures[:4], verbose=0),
-            model.predict(pictures[:4], verbose=0),
+            built.predict(images[:4], verbose=0),
+            model.predict(images[:4], verbose=0),
         )
         by_keras = keras.saving.load_model(tmp_path)
         np.testing.assert_array_equal(
-            by_keras.predict(pictures[:4], verbose=0),
-            model.predict(pictures[:4], verbose=0),
+            by_keras.predict(images[:4], verbose=0),
+            model.predict(images[:4], verbose=0),
         )
 
     def test_refuses_other_models(self, tmp_path):
@@ -236,15 +236,17 @@ class TestWrite:
 
 class TestRoundTrip:
     @pytest.fixture(scope="class")
-    def pushed(self, server, images, tmp_path_factory):
+    def pushed(self, server, images_file, tmp_path_factory):
         """A model pushed after a training step, by a process that is gone."""
         home = tmp_path_factory.mktemp("pushing")
         with working(server, home) as worker:
             refusals = [
-                worker.fails("push", images, "user/pushed", kind="PermissionError"),
+                worker.fails(
+                    "push", images_file, "user/pushed", kind="PermissionError"
+                ),
                 worker.fails(
                     "push",
-                    images,
+                    images_file,
                     "user/pushed",
                     token=server.READ_TOKEN,
                     kind="PermissionError",
@@ -252,7 +254,9 @@ class TestRoundTrip:
             ]
             assert "user/pushed" not in server.repos
             write = {"token": server.WRITE_TOKEN, "steps": 1}
-            twice = [worker("push", images, "user/pushed", **write) for _ in range(2)]
+            twice = [
+                worker("push", images_file, "user/pushed", **write) for _ in range(2)
+            ]
             return twice[0] | {
                 "urls": [each["url"] for each in twice],
                 "refusals": [message for message, _ in refusals],
@@ -273,22 +277,24 @@ class TestRoundTrip:
         assert set(repo.commits[-1].files) == {*release.FILES, ".gitattributes"}
 
     @pytest.mark.parametrize("name", ["hf://user/pushed", "hf://user/pushed@v0.1.0"])
-    def test_comes_back_in_a_new_process(self, pushed, worker, images, name):
-        loaded = worker("load", images, name)
+    def test_comes_back_in_a_new_process(self, pushed, worker, images_file, name):
+        loaded = worker("load", images_file, name)
         assert loaded["labels"] == ["a", "b", "c"]
         np.testing.assert_array_equal(loaded["predictions"], pushed["predictions"])
 
-    def test_comes_back_through_keras(self, pushed, worker, images):
-        loaded = worker("load_with_keras", images, "hf://user/pushed")
+    def test_comes_back_through_keras(self, pushed, worker, images_file):
+        loaded = worker("load_with_keras", images_file, "hf://user/pushed")
         np.testing.assert_array_equal(loaded["predictions"], pushed["predictions"])
 
     @pytest.mark.slow
-    def test_comes_back_on_the_other_backend(self, server, pushed, images, tmp_path):
+    def test_comes_back_on_the_other_backend(
+        self, server, pushed, images_file, tmp_path
+    ):
         backend = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
         with working(server, tmp_path / "home", KERAS_BACKEND=backend) as other:
             loaded = [
-                other("load", images, "hf://user/pushed"),
-                other("load_with_keras", images, "hf://user/pushed"),
+                other("load", images_file, "hf://user/pushed"),
+                other("load_with_keras", images_file, "hf://user/pushed"),
             ]
             assert backend in other("modules")
         for each in loaded:
@@ -297,16 +303,18 @@ class TestRoundTrip:
             )
 
     @pytest.mark.slow
-    def test_starts_on_the_other_backend_too(self, server, worker, images, tmp_path):
+    def test_starts_on_the_other_backend_too(
+        self, server, worker, images_file, tmp_path
+    ):
         backend = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
         variables = {"KERAS_BACKEND": backend, "HF_TOKEN": server.WRITE_TOKEN}
         with working(server, tmp_path / "home", **variables) as other:
-            pushed = other("push", images, "user/other", steps=1)
+            pushed = other("push", images_file, "user/other", steps=1)
             other("forget")
         with working(server, tmp_path / "home", KERAS_BACKEND=backend) as other:
-            same = other("load", images, "hf://user/other")
+            same = other("load", images_file, "hf://user/other")
         np.testing.assert_array_equal(same["predictions"], pushed["predictions"])
-        loaded = worker("load", images, "hf://user/other")
+        loaded = worker("load", images_file, "hf://user/other")
         np.testing.assert_allclose(
             loaded["predictions"], pushed["predictions"], atol=1e-5
         )
@@ -318,16 +326,16 @@ class TestPush:
         self.hub = hub
         self.token = hub.WRITE_TOKEN
 
-    def push(self, worker, images, name, **options):
-        return worker("push", images, name, token=self.token, **options)["url"]
+    def push(self, worker, images_file, name, **options):
+        return worker("push", images_file, name, token=self.token, **options)["url"]
 
-    def test_interruptions_leave_nothing_half_done(self, worker, images):
+    def test_interruptions_leave_nothing_half_done(self, worker, images_file):
         name = "user/interrupted"
         # The client tries again for half a minute where storage answers with a 500.
         for path, status in (("/lfs/*", 400), ("*/commit/main", 500), ("*/tag/*", 500)):
             self.hub.fault("error", path=path, status=status)
             error, _ = worker.fails(
-                "push", images, name, token=self.token, kind="OSError"
+                "push", images_file, name, token=self.token, kind="OSError"
             )
             assert f"Received: HTTP status {status}" in error
             repo = self.hub.repos[name]
@@ -338,80 +346,84 @@ class TestPush:
             )
             assert not repo.tags
             self.hub.clear_faults()
-        self.push(worker, images, name)
+        self.push(worker, images_file, name)
         assert len(repo.commits) == 2 and repo.tags == {"v0.1.0": repo.head}
 
-    def test_a_lost_connection_is_told(self, worker, images):
+    def test_a_lost_connection_is_told(self, worker, images_file):
         self.hub.fault("drop", path="/api/repos/create", method="POST", after=None)
         error, _ = worker.fails(
-            "push", images, "user/lost", token=self.token, kind="ConnectionError"
+            "push", images_file, "user/lost", token=self.token, kind="ConnectionError"
         )
         assert "The Hub is out of reach. Received: 'user/lost'" in error
         assert "user/lost" not in self.hub.repos
 
-    def test_tags_stay_where_they_are(self, worker, images):
+    def test_tags_stay_where_they_are(self, worker, images_file):
         name = "user/tagged"
-        first = self.push(worker, images, name)
-        error, _ = worker.fails("push", images, name, token=self.token, bias=1.0)
+        first = self.push(worker, images_file, name)
+        error, _ = worker.fails("push", images_file, name, token=self.token, bias=1.0)
         assert "The tag is taken. Received: tag='v0.1.0'" in error
         repo = self.hub.repos[name]
         assert len(repo.commits) == 2
-        second = self.push(worker, images, name, bias=1.0, tag="v2")
+        second = self.push(worker, images_file, name, bias=1.0, tag="v2")
         assert second != first and set(repo.tags) == {"v0.1.0", "v2"}
         assert repo.tags["v2"] == repo.head != repo.tags["v0.1.0"]
         # The first content again, under its own tag.
-        assert self.push(worker, images, name) != first
+        assert self.push(worker, images_file, name) != first
         assert len(repo.commits) == 4
 
     def test_what_would_be_refused_goes_with_the_same_commit(
-        self, hub, worker, images, files
+        self, hub, worker, images_file, files
     ):
         stale = {"old.pkl": b"x", "assets/a.bin": b"x"}
-        kept = {"LICENSE": b"x", "pictures/face.png": b"x", ".gitattributes": b"x"}
+        kept = {"LICENSE": b"x", "images/face.png": b"x", ".gitattributes": b"x"}
         hub.add_repo("user/stale", files | stale | kept)
         worker.fails("fetch", "user/stale")
-        self.push(worker, images, "user/stale")
+        self.push(worker, images_file, "user/stale")
         repo = hub.repos["user/stale"]
         assert len(repo.commits) == 2
         assert set(repo.commits[-1].files) == {*release.FILES, *kept}
         worker("fetch", "user/stale")
 
-    def test_what_does_not_come_back_is_an_error(self, hub, worker, images):
+    def test_what_does_not_come_back_is_an_error(self, hub, worker, images_file):
         hub.fault("flip", path=WEIGHTS)
-        error, _ = worker.fails("push", images, "user/flipped", token=self.token)
+        error, _ = worker.fails("push", images_file, "user/flipped", token=self.token)
         assert "is damaged" in error
         assert not hub.repos["user/flipped"].tags
 
-    def test_private_repositories_and_own_cards(self, hub, worker, images):
+    def test_private_repositories_and_own_cards(self, hub, worker, images_file):
         card = "---\nlibrary_name: keras\n---\n\n# Mine\n"
-        self.push(worker, images, "user/mine", private=True, card=card)
+        self.push(worker, images_file, "user/mine", private=True, card=card)
         repo = hub.repos["user/mine"]
         assert repo.private
         assert hub.blobs[repo.commits[-1].files["README.md"].etag] == card.encode()
         bad = "---\n: [\n---\n"
-        worker.fails("push", images, "user/bad", card=bad, token=self.token)
+        worker.fails("push", images_file, "user/bad", card=bad, token=self.token)
         assert len(hub.repos["user/bad"].commits) == 1
 
 
 class TestLoad:
-    def test_by_address(self, hub, repo, worker, images, trained, pictures):
-        loaded = worker("load", images, f"hf://{repo}")
+    def test_by_address(self, hub, repo, worker, images_file, trained, images):
+        loaded = worker("load", images_file, f"hf://{repo}")
         np.testing.assert_allclose(
-            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+            loaded["predictions"], trained.predict(images, verbose=0), atol=1e-6
         )
         assert sent(hub, "README.md") == 0  # the card is not needed
 
-    def test_as_weights_of_a_preset(self, hub, repo, worker, images, trained, pictures):
-        loaded = worker("load", images, "patt_lite", f"hf://{repo}", revision="main")
+    def test_as_weights_of_a_preset(
+        self, hub, repo, worker, images_file, trained, images
+    ):
+        loaded = worker(
+            "load", images_file, "patt_lite", f"hf://{repo}", revision="main"
+        )
         np.testing.assert_allclose(
-            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+            loaded["predictions"], trained.predict(images, verbose=0), atol=1e-6
         )
 
-    def test_with_a_new_head(self, hub, repo, worker, images):
-        assert worker("load", images, f"hf://{repo}", num_classes=8)["labels"] == list(
-            keras_fer.LABELS
-        )
-        loaded = worker("load", images, f"hf://{repo}", labels=["x", "y"])
+    def test_with_a_new_head(self, hub, repo, worker, images_file):
+        assert worker("load", images_file, f"hf://{repo}", num_classes=8)[
+            "labels"
+        ] == list(keras_fer.LABELS)
+        loaded = worker("load", images_file, f"hf://{repo}", labels=["x", "y"])
         assert loaded["labels"] == ["x", "y"]
 
     def test_info_tells_the_commit(self, hub, repo, worker, sha256):
@@ -436,11 +448,11 @@ class TestLoad:
         worker("fetch", repo)
 
     def test_a_preset_comes_from_its_repository(
-        self, hub, repo, worker, images, trained, pictures
+        self, hub, repo, worker, images_file, trained, images
     ):
-        loaded = worker("load_unbundled", images, repo, hub.repos[repo].head)
+        loaded = worker("load_unbundled", images_file, repo, hub.repos[repo].head)
         np.testing.assert_allclose(
-            loaded["predictions"], trained.predict(pictures, verbose=0), atol=1e-6
+            loaded["predictions"], trained.predict(images, verbose=0), atol=1e-6
         )
 
 
@@ -559,11 +571,13 @@ class TestFaults:
 
 
 class TestOffline:
-    def test_warm_and_cold(self, server, repo, sha256, images, tmp_path):
+    def test_warm_and_cold(self, server, repo, sha256, images_file, tmp_path):
         commit = server.repos[repo].head
         with working(server, tmp_path / "home", HF_HUB_OFFLINE="1") as offline:
             for name, revision in ((f"hf://{repo}", None), (f"hf://{repo}@v9", "v9")):
-                error, _ = offline.fails("load", images, name, kind="FileNotFoundError")
+                error, _ = offline.fails(
+                    "load", images_file, name, kind="FileNotFoundError"
+                )
                 assert WEIGHTS in error and repo in error
                 assert f"hf download {repo}" in error and "HF_HUB_OFFLINE" in error
                 assert revision is None or f"--revision {revision}" in error
@@ -590,7 +604,9 @@ class TestOffline:
 
 
 @pytest.mark.slow
-def test_eight_processes_at_once(hub, repo, files, images, tmp_path, trained, pictures):
+def test_eight_processes_at_once(
+    hub, repo, files, images_file, tmp_path, trained, images
+):
     with contextlib.ExitStack() as stack:
         workers = [
             stack.enter_context(working(hub, tmp_path / "home")) for _ in range(8)
@@ -598,10 +614,10 @@ def test_eight_processes_at_once(hub, repo, files, images, tmp_path, trained, pi
         for worker in workers:
             worker("modules")  # it is up
         for worker in workers:
-            worker.start("load", images, f"hf://{repo}")
+            worker.start("load", images_file, f"hf://{repo}")
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             answers = [*pool.map(Worker.answer, workers)]
-    expected = trained.predict(pictures, verbose=0)
+    expected = trained.predict(images, verbose=0)
     for answer in answers:
         np.testing.assert_allclose(answer["result"]["predictions"], expected, atol=1e-6)
     size = len(files[WEIGHTS])
@@ -684,7 +700,7 @@ class TestHostile:
         assert repr(path) in error and reason in error
         assert not any("/resolve/" in name for _, name, *_ in hub.requests)
 
-    @pytest.mark.parametrize("path", [WEIGHTS, "config.json", "picture.png"])
+    @pytest.mark.parametrize("path", [WEIGHTS, "config.json", "image.png"])
     def test_huge_files_are_refused(self, hub, files, worker, path):
         hub.add_repo("user/huge", files, listed={path: 50 * 10**9})
         error, _ = worker.fails("fetch", "user/huge")
@@ -692,16 +708,16 @@ class TestHostile:
         assert not any("/resolve/" in name for _, name, *_ in hub.requests)
 
     def test_harmless_files_are_not_downloaded(self, hub, files, worker, sha256):
-        more = {"LICENSE": b"x", "pictures/a.png": b"x", ".gitattributes": b"x"}
+        more = {"LICENSE": b"x", "images/a.png": b"x", ".gitattributes": b"x"}
         hub.add_repo("user/more", files | more)
         assert worker("fetch", "user/more")["sha256"] == sha256
         assert not any(sent(hub, name) for name in more)
 
     @pytest.mark.parametrize("name", HOSTILE_CONFIGS)
-    def test_classes_are_refused(self, hub, files, worker, images, name):
+    def test_classes_are_refused(self, hub, files, worker, images_file, name):
         change, named = HOSTILE_CONFIGS[name]
         hub.add_repo("user/evil", altered(files, change))
-        error, _ = worker.fails("load", images, "hf://user/evil")
+        error, _ = worker.fails("load", images_file, "hf://user/evil")
         assert named in error and "user/evil" in error
         assert not {"evil", "evil.layers"} & set(worker("modules"))
 
@@ -717,7 +733,7 @@ class TestHostile:
         with pytest.raises(ValueError, match="of another package"):
             safety.check_config({"activation": "others>Noise"})
 
-    def test_other_contradictions_are_refused(self, hub, files, worker, images):
+    def test_other_contradictions_are_refused(self, hub, files, worker, images_file):
         manifest = json.loads(files["keras_fer.json"])
         cases = {
             "labels": {"labels": manifest["labels"][::-1]},
@@ -731,11 +747,11 @@ class TestHostile:
         for word, change in cases.items():
             changed = json.dumps(manifest | change).encode()
             hub.add_repo("user/odd", files | {"keras_fer.json": changed})
-            error, _ = worker.fails("load", images, "hf://user/odd")
+            error, _ = worker.fails("load", images_file, "hf://user/odd")
             assert word in error
         incomplete = {k: v for k, v in files.items() if k != "keras_fer.json"}
         hub.add_repo("user/keras", incomplete)
-        error, _ = worker.fails("load", images, "hf://user/keras")
+        error, _ = worker.fails("load", images_file, "hf://user/keras")
         assert "no keras_fer.json" in error
 
     @pytest.mark.parametrize("kind", ["link", "soft link", "external", "virtual"])
@@ -763,10 +779,12 @@ class TestHostile:
         with pytest.raises(ValueError, match="declared larger than the file"):
             safety.check_weights(tmp_path / "weights.h5")
 
-    def test_weights_of_another_model_are_refused(self, hub, files, worker, images):
+    def test_weights_of_another_model_are_refused(
+        self, hub, files, worker, images_file
+    ):
         other = (loading.bundled(zoo.info("patt_lite.fer2013"))).read_bytes()
         hub.add_repo("user/other", sealed(files | {WEIGHTS: other}))
-        error, _ = worker.fails("load", images, "hf://user/other")
+        error, _ = worker.fails("load", images_file, "hf://user/other")
         assert "make no model" in error
 
 
@@ -803,7 +821,9 @@ class TestBadInput:
         with pytest.raises(ValueError, match="Only what is on the Hub has revisions"):
             zoo.load("patt_lite", revision="v2")
 
-    def test_each_refusal_has_its_own_message(self, hub, repo, files, worker, images):
+    def test_each_refusal_has_its_own_message(
+        self, hub, repo, files, worker, images_file
+    ):
         hub.add_repo("user/gated", files, gated=True)
         hub.add_repo("user/private", files, private=True)
         read = {"token": hub.READ_TOKEN}
@@ -817,7 +837,7 @@ class TestBadInput:
         ]
         for kind, words, name, options in cases:
             error, _ = worker.fails(
-                "load", images, f"hf://{name}", kind=kind, **options
+                "load", images_file, f"hf://{name}", kind=kind, **options
             )
             assert words in error and name in error and "Received:" in error, error
             assert "hf_x" not in error and hub.READ_TOKEN not in error

@@ -15,12 +15,12 @@ from tests.contract import assert_batch_independent
 from zoo.cost import count_macs
 from zoo.tables import RESULTS
 
-# Recorded when the weights were bundled, for the first of the noise pictures.
+# Recorded when the weights were bundled, for the first of the noise images.
 GOLDEN = {
     "patt_lite.ferplus": [0.8703, 0.0018, 0.0011, 0.1119, 0.0144, 1e-4, 1e-4, 2e-4],
     "patt_lite.fer2013": [0.0656, 0.1257, 0.0401, 0.0877, 0.5721, 0.0139, 0.095],
-    "iram_light.fer2013": [0.0946, 0.2612, 0.0299, 0.2478, 0.2066, 0.0107, 0.1491],
-    "llam_light.fer2013": [0.2282, 0.1277, 0.0887, 0.1447, 0.2712, 0.0169, 0.1226],
+    "iram.fer2013": [0.0946, 0.2612, 0.0299, 0.2478, 0.2066, 0.0107, 0.1491],
+    "llam.fer2013": [0.2282, 0.1277, 0.0887, 0.1447, 0.2712, 0.0169, 0.1226],
 }
 
 
@@ -58,9 +58,9 @@ def test_presets_say_the_truth(name):
 
 
 @pytest.mark.parametrize(("name", "expected"), GOLDEN.items())
-def test_predictions_stay_what_they_were(name, expected, pictures):
+def test_predictions_stay_what_they_were(name, expected, images):
     """A change of preprocessing, labels or weights shows here first."""
-    (probabilities,) = zoo.load(name).predict(pictures[:1], verbose=0)
+    (probabilities,) = zoo.load(name).predict(images[:1], verbose=0)
     np.testing.assert_allclose(probabilities, expected, atol=1e-3)
 
 
@@ -81,8 +81,8 @@ def test_scores_are_those_of_the_results(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_predictions_do_not_depend_on_batch_mates(name, pictures):
-    assert_batch_independent(zoo.load(name), pictures)
+def test_predictions_do_not_depend_on_batch_dependence(name, images):
+    assert_batch_independent(zoo.load(name), images)
 
 
 def test_a_changed_file_is_refused(tmp_path, monkeypatch):
@@ -105,11 +105,11 @@ def test_a_missing_file_is_refused(tmp_path, monkeypatch):
         zoo.load("patt_lite", num_classes=3)
 
 
-def test_random_weights_only_when_asked(pictures):
+def test_random_weights_only_when_asked(images):
     trained, again = zoo.load("patt_lite"), zoo.load("patt_lite")
     drawn = zoo.load("patt_lite", weights=None)
-    same, different = (model.predict(pictures, verbose=0) for model in (again, drawn))
-    np.testing.assert_array_equal(trained.predict(pictures, verbose=0), same)
+    same, different = (model.predict(images, verbose=0) for model in (again, drawn))
+    np.testing.assert_array_equal(trained.predict(images, verbose=0), same)
     assert np.abs(same - different).max() > 0.1
 
 
@@ -129,7 +129,7 @@ def test_bad_arguments_are_refused(arguments, message):
         zoo.load("patt_lite", **arguments)
 
 
-def test_a_new_head_starts_from_the_trained_network(pictures):
+def test_a_new_head_starts_from_the_trained_network(images):
     trained = zoo.load("patt_lite")
     model = zoo.load("patt_lite", num_classes=3)
     assert model.labels == ("class_0", "class_1", "class_2")
@@ -138,20 +138,20 @@ def test_a_new_head_starts_from_the_trained_network(pictures):
         for net in (trained, model)
     )
     np.testing.assert_array_equal(
-        old.predict(pictures, verbose=0), new.predict(pictures, verbose=0)
+        old.predict(images, verbose=0), new.predict(images, verbose=0)
     )
-    history = model.fit(pictures, np.arange(40) % 3, epochs=2, verbose=0).history
+    history = model.fit(images, np.arange(40) % 3, epochs=2, verbose=0).history
     assert set(history) == {"accuracy", "loss"} and np.isfinite(history["loss"]).all()
 
 
-def test_the_presets_own_classes_keep_the_head(pictures):
-    expected = zoo.load("patt_lite").predict(pictures, verbose=0)
+def test_the_presets_own_classes_keep_the_head(images):
+    expected = zoo.load("patt_lite").predict(images, verbose=0)
     for arguments in ({"num_classes": 8}, {"labels": keras_fer.LABELS}):
-        same = zoo.load("patt_lite", **arguments).predict(pictures, verbose=0)
+        same = zoo.load("patt_lite", **arguments).predict(images, verbose=0)
         np.testing.assert_array_equal(same, expected)
     # The same names in another order are other classes.
     turned = zoo.load("patt_lite", labels=keras_fer.LABELS[::-1])
-    assert np.abs(turned.predict(pictures, verbose=0)[:, ::-1] - expected).max() > 0.1
+    assert np.abs(turned.predict(images, verbose=0)[:, ::-1] - expected).max() > 0.1
 
 
 class TestOwnWeights:
@@ -163,11 +163,11 @@ class TestOwnWeights:
         return tmp_path / "mine.weights.h5"
 
     @pytest.mark.parametrize("kind", [str, lambda file: file, lambda file: file.parent])
-    def test_come_back(self, file, kind, pictures):
+    def test_come_back(self, file, kind, images):
         model = zoo.load("patt_lite", kind(file), labels=["a", "b", "c"])
         assert model.labels == ("a", "b", "c")
         np.testing.assert_array_equal(
-            model.predict(pictures, verbose=0), self.model.predict(pictures, verbose=0)
+            model.predict(images, verbose=0), self.model.predict(images, verbose=0)
         )
 
     def test_of_other_classes_get_a_new_head(self, file):

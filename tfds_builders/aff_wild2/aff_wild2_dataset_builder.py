@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_fer.labels import DATASET_CODES, canonical_name
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 
 _SPLITS = {"train": "Train_Set", "validation": "Validation_Set"}
 
@@ -32,7 +32,7 @@ class Builder(FaceBuilder):
     """Builder of Aff-Wild2, through Apache Beam."""
 
     CODES = "aff_wild2"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             AffWild2Config(
                 name="expr_7",

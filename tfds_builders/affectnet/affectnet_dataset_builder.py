@@ -13,7 +13,7 @@ from etils import epath
 from PIL import Image
 
 from keras_fer.labels import DATASET_CODES, LABELS
-from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.subsets import read_subsets
 
 _COLUMNS = (
@@ -40,7 +40,7 @@ class AffectNetConfig(FaceConfig):
     """A config of AffectNet.
 
     Attributes:
-        release: `"full"` (2017, csv lists and whole pictures) or `"small"` (2021, cut
+        release: `"full"` (2017, csv lists and whole images) or `"small"` (2021, cut
             faces and npy files).
     """
 
@@ -51,7 +51,7 @@ class Builder(FaceBuilder):
     """AffectNet, the manually annotated part, through Apache Beam."""
 
     CODES = "affectnet"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             AffectNetConfig(
                 name=f"{release}_{classes}",
@@ -170,14 +170,14 @@ class Builder(FaceBuilder):
         return examples()
 
     def _full_face(self, folder, element):
-        """A face of the full release, cut from its picture."""
+        """A face of the full release, cut from its image."""
         id, rows = element
         whole = sorted(row for row in rows if len(row) == len(_COLUMNS))
         for row in rows:
             if len(row) != len(_COLUMNS):
                 self.skip(f"row of {len(row)} fields, not {len(_COLUMNS)}", id)
         for _ in whole[1:]:
-            self.skip("another row of the same picture", id)
+            self.skip("another row of the same image", id)
         if not whole:
             return None
         path, *box, points, code, valence, arousal = whole[0]
@@ -187,7 +187,7 @@ class Builder(FaceBuilder):
             pass  # `face` says so
         classes = LABELS[: self.builder_config.classes]
         if DATASET_CODES["affectnet"].get(code) not in classes:
-            return self.face(id, None, code)  # which never looks at the picture
+            return self.face(id, None, code)  # which never looks at the image
         try:
             left, top, width, height = (int(float(number)) for number in box)
             landmarks = _landmarks(points)
@@ -196,13 +196,13 @@ class Builder(FaceBuilder):
             return self.skip("row whose values are no numbers", id)
         path = epath.Path(folder) / "Manually_Annotated_Images" / path
         try:
-            with path.open("rb") as file, Image.open(file) as picture:
-                left, right = np.clip([left, left + width], 0, picture.width).tolist()
-                top, bottom = np.clip([top, top + height], 0, picture.height).tolist()
+            with path.open("rb") as file, Image.open(file) as photo:
+                left, right = np.clip([left, left + width], 0, photo.width).tolist()
+                top, bottom = np.clip([top, top + height], 0, photo.height).tolist()
                 if left >= right or top >= bottom:
-                    return self.skip("face box is empty or outside the picture", id)
+                    return self.skip("face box is empty or outside the image", id)
                 image = np.asarray(
-                    picture.convert("RGB").crop((left, top, right, bottom))
+                    photo.convert("RGB").crop((left, top, right, bottom))
                 )
         except UNREADABLE:
             return self.face(id, path, code)  # which fails as well, and says why
@@ -239,8 +239,8 @@ class Builder(FaceBuilder):
         landmarks = values.get("lnd", none)
         path = folder / "images" / f"{name}.jpg"
         try:
-            with path.open("rb") as file, Image.open(file) as picture:
-                landmarks = landmarks / picture.size
+            with path.open("rb") as file, Image.open(file) as image:
+                landmarks = landmarks / image.size
         except UNREADABLE:
             pass  # `face` fails as well, and says why
         return self.face(

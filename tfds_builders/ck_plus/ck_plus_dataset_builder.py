@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.folds import subject_folds
 
 _LANDMARKS = 68
@@ -22,7 +22,7 @@ class CKPlusConfig(FaceConfig):
         neutral: Whether the first frame of every sequence is added as neutral.
     """
 
-    # Contempt is the last of the eight; the labelled sequences show it.
+    # Contempt is the last of the eight; the labeled sequences show it.
     classes: int = 8
     frames: int
     neutral: bool
@@ -34,7 +34,7 @@ def _config(name, frames, neutral):
         name=name,
         description=(
             f"Seven expressions, contempt among them, from the {last} of every "
-            "labelled sequence"
+            "labeled sequence"
             + (", and neutral as an eighth from its first." if neutral else ".")
         ),
         frames=frames,
@@ -46,7 +46,7 @@ class Builder(FaceBuilder):
     """Builder of CK+."""
 
     CODES = "ck_plus"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             _config("last", 1, False),
             _config("last_neutral", 1, True),
@@ -55,7 +55,7 @@ class Builder(FaceBuilder):
         ]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-Ask for CK+ at https://www.jeffcohn.net/Resources/, unpack its pictures, emotion labels
+Ask for CK+ at https://www.jeffcohn.net/Resources/, unpack its images, emotion labels
 and landmarks, and place them so that manual_dir holds:
 
 ck_plus/
@@ -66,7 +66,7 @@ ck_plus/
 
     def _info(self):
         return self.face_info(
-            # A few sequences are in colour; as grey ones they do not stand out.
+            # A few sequences are in color; as gray ones they do not stand out.
             channels=1,
             subject=tfds.features.Text(),
             frame=tfds.features.Scalar(np.int64),
@@ -97,8 +97,8 @@ ck_plus/
             if code is None or code[0, 0] % 1 or peak is None:
                 self.skip("emotion file without one whole number", emotion.name)
                 continue
-            pictures = folder / "cohn-kanade-images" / subject / sequence
-            found = (_frame(path, name, ".png") for path in pictures.glob("*.png"))
+            images = folder / "cohn-kanade-images" / subject / sequence
+            found = (_frame(path, name, ".png") for path in images.glob("*.png"))
             # The peak too, so that it is reported where it is missing.
             frames = sorted({peak, *(i for i in found if i is not None and i < peak)})
             if len(frames) < config.frames + config.neutral:
@@ -109,7 +109,7 @@ ck_plus/
                 chosen.insert(0, (frames[0], 0))
             for frame, code in chosen:
                 id = f"{name}_{frame:08d}"
-                picture = pictures / f"{id}.png"
+                image = images / f"{id}.png"
                 landmarks = _numbers(
                     folder / "Landmarks" / subject / sequence / f"{id}_landmarks.txt",
                     (_LANDMARKS, 2),
@@ -119,11 +119,11 @@ ck_plus/
                     continue
                 example = self.face(
                     id,
-                    picture,
+                    image,
                     code,
                     subject=subject,
                     frame=frame,
-                    landmarks=(landmarks / _size(picture)).astype(np.float32),
+                    landmarks=(landmarks / _size(image)).astype(np.float32),
                 )
                 if example is not None:
                     yield example
@@ -146,9 +146,9 @@ def _numbers(path, shape):
 
 
 def _size(path):
-    """Width and height of a picture."""
+    """Width and height of an image."""
     try:
-        with Image.open(path) as picture:
-            return picture.size
+        with Image.open(path) as image:
+            return image.size
     except (OSError, SyntaxError, ValueError):
         return 1, 1  # `FaceBuilder.face` skips what cannot be read

@@ -3,16 +3,16 @@
 import numpy as np
 
 from keras_fer.labels import LABELS, canonical_name
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 class Builder(FaceBuilder):
     """Builder of FED-RO."""
 
     CODES = "fed_ro"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [FaceConfig(name="default", description="Seven expressions.")]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -29,7 +29,7 @@ fed_ro/
     surprise/*.jpg
 
 Folders may be spelled in other ways ("Angry", "happy"). Copies of this set number the
-classes differently: name numbered folders by what their pictures show.
+classes differently: name numbered folders by what their images show.
 """
 
     def _info(self):
@@ -59,8 +59,8 @@ classes differently: name numbered folders by what their pictures show.
                 continue
             for path in sorted(folder.iterdir()):
                 id = f"{folder.name}/{path.name}"
-                if path.suffix.lower() not in _PICTURES:
-                    self.skip("file is no picture", id)
+                if path.suffix.lower() not in _IMAGES:
+                    self.skip("file is no image", id)
                     continue
                 example = self.face(id, path, folder.name, label=label)
                 if example is not None:

@@ -1,7 +1,7 @@
-"""FER2013: 35,887 grey faces from the web, 48x48, seven expressions."""
+"""FER2013: 35,887 gray faces from the web, 48x48, seven expressions."""
 
 from keras_fer.labels import DATASET_CODES, canonical_name
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.fer2013 import table
 
 # A folder's name, in lower case and without "_", -> name of the split. The mirror's
@@ -13,16 +13,16 @@ _FOLDERS = {
     "privatetest": "private_test",
     "test": "test",
 }
-_PICTURES = (".jpg", ".jpeg", ".png")
+_IMAGES = (".jpg", ".jpeg", ".png")
 _CODES = {name: code for code, name in DATASET_CODES["fer2013"].items()}
 
 
 class Builder(FaceBuilder):
-    """FER2013, from its csv or from a folder of pictures."""
+    """FER2013, from its csv or from a folder of images."""
 
     CODES = "fer2013"
-    BUILDER_CONFIGS = with_derived(
-        [FaceConfig(name="original", description="The pictures as published.")]
+    BUILDER_CONFIGS = with_corruptions(
+        [FaceConfig(name="original", description="The images as published.")]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Place one of these into manual_dir, or into a folder fer2013 there. The challenge's
@@ -31,7 +31,7 @@ class Builder(FaceBuilder):
         manual_dir/fer2013.csv          emotion,pixels,Usage
         manual_dir/icml_face_data.csv   emotion, Usage, pixels
 
-    or, where neither is there, the pictures, one folder an expression:
+    or, where neither is there, the images, one folder an expression:
 
         manual_dir/train/angry/*.jpg    and disgust, fear, happy, neutral, sad, surprise
         manual_dir/test/angry/*.jpg     or public_test/ and private_test/
@@ -100,12 +100,12 @@ class Builder(FaceBuilder):
 
 
 def _of_rows(path, split):
-    """Id, picture (or `None`) and code of a split's rows in a csv."""
+    """Id, image (or `None`) and code of a split's rows in a csv."""
     for number, row in table.rows(path, table.COLUMNS):
         if row is None or table.SPLITS.get(row["Usage"]) != split:
             continue
         try:
-            image = table.picture(row["pixels"])
+            image = table.image(row["pixels"])
         except ValueError:
             image = None
         code = row["emotion"]
@@ -113,7 +113,7 @@ def _of_rows(path, split):
 
 
 def _of_folder(path, split):
-    """Id, path and code of a split's pictures; an unknown folder's name is the code."""
+    """Id, path and code of a split's images; an unknown folder's name is the code."""
     for folder in sorted(path.iterdir()):
         if not folder.is_dir():
             continue
@@ -122,7 +122,7 @@ def _of_folder(path, split):
         except ValueError:
             code = folder.name
         for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in _PICTURES:
+            if file.suffix.lower() in _IMAGES:
                 yield f"{split}/{folder.name}/{file.name}", file, code
 
 

@@ -70,8 +70,8 @@ def _fields(line):
     return [field.strip(' "\t\r\n') for field in text.split(",")]
 
 
-def picture(pixels):
-    """A grey picture, uint8 `(48, 48)`, from the numbers of a row's column "pixels".
+def image(pixels):
+    """A gray image, uint8 `(48, 48)`, from the numbers of a row's column "pixels".
 
     Raises:
         ValueError: Other than 2,304 whole numbers from 0 to 255.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_fer.labels import LABELS
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.fer2013 import table
 from tfds_builders.subsets import read_subsets
 
@@ -60,7 +60,7 @@ class Builder(FaceBuilder):
     """FER+, from FER2013's csv and the votes' csv."""
 
     CODES = "ferplus"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             FerPlusConfig(
                 name="majority",
@@ -128,7 +128,7 @@ class Builder(FaceBuilder):
         }
 
     def _names(self, faces, votes):
-        """What the lists of the challenge subsets call the pictures: `{name: id}`."""
+        """What the lists of the challenge subsets call the images: `{name: id}`."""
         return {
             vote["Image name"].removesuffix(".png"): table.row_id(number)
             for number, row, vote in _pairs(faces, votes)
@@ -215,7 +215,7 @@ class Builder(FaceBuilder):
             reason = f"no expression by the rule {self.builder_config.rule!r}"
             return self.skip(reason, id)
         try:
-            image = table.picture(row["pixels"])
+            image = table.image(row["pixels"])
         except ValueError:
             return self.skip("row has damaged pixels", id)
         return self.face(id, image, code, votes=counts)

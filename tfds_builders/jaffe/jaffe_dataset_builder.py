@@ -5,10 +5,10 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.folds import subject_folds
 
-# Subject, expression and its take, number of the picture: KA.AN1.39.tiff.
+# EvaluationTarget, expression and its take, number of the image: KA.AN1.39.tiff.
 _NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})\d+\.\d+\.tiff?")
 
 
@@ -16,11 +16,11 @@ class Builder(FaceBuilder):
     """Builder of JAFFE."""
 
     CODES = "jaffe"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [FaceConfig(name="default", description="Seven expressions.")]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-Ask for JAFFE at https://zenodo.org/records/3451524, unpack it, and place the pictures
+Ask for JAFFE at https://zenodo.org/records/3451524, unpack it, and place the images
 so that manual_dir holds:
 
 jaffe/

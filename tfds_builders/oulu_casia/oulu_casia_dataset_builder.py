@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.folds import subject_folds
 
-_PICTURES = (".jpg", ".jpeg")
+_IMAGES = (".jpg", ".jpeg")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -46,7 +46,7 @@ class Builder(FaceBuilder):
     """Builder of Oulu-CASIA."""
 
     CODES = "oulu_casia"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             _config("VL", "Strong"),
             _config("VL", "Strong", neutral=True),
@@ -97,7 +97,7 @@ oulu_casia/
                     continue
                 frames = []
                 for path in sorted(sequence.iterdir()):
-                    if path.suffix.lower() in _PICTURES and path.stem.isdecimal():
+                    if path.suffix.lower() in _IMAGES and path.stem.isdecimal():
                         frames.append(path)
                     else:
                         self.skip("file is no frame", f"{name}/{path.name}")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.subsets import read_subsets
 
 _LANDMARKS = 5
@@ -25,23 +25,23 @@ class RafDbConfig(FaceConfig):
     """A config of RAF-DB.
 
     Attributes:
-        pictures: `"aligned"` (100x100) or `"original"`.
+        images: `"aligned"` (100x100) or `"original"`.
     """
 
-    pictures: str = "aligned"
+    images: str = "aligned"
 
 
 class Builder(FaceBuilder):
     """RAF-DB, basic emotions."""
 
     CODES = "raf_db"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             RafDbConfig(name="aligned", description="Aligned faces of 100x100 pixels."),
             RafDbConfig(
                 name="original",
-                description="Pictures as found, with landmarks and face boxes.",
-                pictures="original",
+                description="Images as found, with landmarks and face boxes.",
+                images="original",
             ),
         ]
     )
@@ -58,12 +58,12 @@ class Builder(FaceBuilder):
     """
 
     def _info(self):
-        """Pictures, labels and who is seen."""
+        """Images, labels and who is seen."""
         features = {
             name: tfds.features.ClassLabel(names=names)
             for name, names in _ATTRIBUTES.items()
         }
-        if self.builder_config.pictures == "aligned":
+        if self.builder_config.images == "aligned":
             return self.face_info(shape=(100, 100), **features)
         return self.face_info(
             **features,
@@ -73,8 +73,8 @@ class Builder(FaceBuilder):
 
     def _split_generators(self, dl_manager):
         """Train and test as published, and the challenge subsets of test."""
-        pictures = f"basic/Image/{self.builder_config.pictures}"
-        folder = self.manual_folder(dl_manager, "basic/EmoLabel", pictures)
+        images = f"basic/Image/{self.builder_config.images}"
+        folder = self.manual_folder(dl_manager, "basic/EmoLabel", images)
         root = folder / "basic"
         splits = self._read_labels(root / "EmoLabel" / "list_patition_label.txt")
         known = {id: id for id in splits["test"]}
@@ -91,7 +91,7 @@ class Builder(FaceBuilder):
         }
 
     def _read_labels(self, path):
-        """The codes of all pictures, `{split: {id: code}}`."""
+        """The codes of all images, `{split: {id: code}}`."""
         splits = {"train": {}, "test": {}}
         for line in path.read_text().splitlines():
             match = re.fullmatch(r"((train|test)_\d+)\.jpg\s+(-?\d+)", line.strip())
@@ -107,7 +107,7 @@ class Builder(FaceBuilder):
         for split, codes in splits.items():
             if not codes:
                 raise ValueError(
-                    f"No picture to build {split!r} of. Received: {path} without a "
+                    f"No image to build {split!r} of. Received: {path} without a "
                     f"usable line of it. Expected lines such as '{split}_0001.jpg 5'; "
                     "copy the file from the archive again."
                 )
@@ -130,13 +130,13 @@ class Builder(FaceBuilder):
     def _example(self, root, id, code):
         """An id and an example, or `None`."""
         landmarks, features = self._annotation(root / "Annotation" / "manual", id)
-        if self.builder_config.pictures == "aligned":
+        if self.builder_config.images == "aligned":
             path = root / "Image" / "aligned" / f"{id}_aligned.jpg"
             return self.face(id, path, code, **features)
         path = root / "Image" / "original" / f"{id}.jpg"
         try:
-            with Image.open(path) as picture:
-                size = np.array(picture.size, "float32")
+            with Image.open(path) as image:
+                size = np.array(image.size, "float32")
         except UNREADABLE:
             return self.face(id, path, code)  # which says what is wrong with it
         box = self._numbers(

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from keras_fer.labels import DATASET_CODES
-from tfds_builders.base import FaceBuilder, FaceConfig, with_derived
+from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -25,7 +25,7 @@ class Builder(FaceBuilder):
     """Builder of SFEW 2.0."""
 
     CODES = "sfew"
-    BUILDER_CONFIGS = with_derived(
+    BUILDER_CONFIGS = with_corruptions(
         [
             SFEWConfig(
                 name="aligned",
@@ -70,8 +70,8 @@ sfew/
         for part in sorted(path for path in folder.iterdir() if path.is_dir()):
             for path in sorted(part.iterdir()):
                 id = f"{folder.name}/{part.name}/{path.name}"
-                if path.suffix.lower() not in _PICTURES:
-                    self.skip("file is no picture", id)
+                if path.suffix.lower() not in _IMAGES:
+                    self.skip("file is no image", id)
                     continue
                 # Folders other than those of the seven expressions are skipped here.
                 example = self.face(id, path, part.name)

@@ -1,12 +1,12 @@
 """IRAM on RAF-DB, 7 classes, 112 px.
 
-    python -m zoo.train iram_raf_db --data tfds --trunk-weights none
+    python -m zoo.train iram_raf_db --data tfds --backbone-weights none
 
 Not run here: no time and no score to expect.
 
 Our choices, not the paper's, whose text was not available: ResNet-18 from random
 weights with attention in every residual branch, and the whole of the training. Epochs
-are chosen on a part carved from train; the test split is opened once, to report.
+are chosen on a part held out from train; the test split is opened once, to report.
 """
 
 from zoo.recipe import Recipe, Stage
@@ -19,7 +19,7 @@ STAGES = (
 
 RECIPE = Recipe(
     architecture="IRAM",
-    arguments={"trunk": "resnet18", "dropout": 0.3},
+    arguments={"backbone": "resnet18", "dropout": 0.3},
     dataset="raf_db",
     stages=STAGES,
     test="test",

@@ -1,10 +1,10 @@
 """PAL on AffectNet with ResNet-50, 7 classes, 224 px.
 
-    python -m zoo.train pal_affectnet_resnet50 --data tfds --trunk-weights FILE
+    python -m zoo.train pal_affectnet_resnet50 --data tfds --backbone-weights FILE
 
-FILE holds the trunk's weights, written by `save_weights` of
-`keras_fer.models.trunks.resnet50(224)`; none come with this package. Not run here: no
-time and no score to expect. The rest as in `pal_affectnet_vgg16`.
+FILE holds the backbone's weights, written by `save_weights` of
+`keras_fer.models.backbones.resnet50(224)`; none come with this package. Not run here:
+no time and no score to expect. The rest as in `pal_affectnet_vgg16`.
 """
 
 from zoo.recipe import Recipe, Stage
@@ -12,7 +12,7 @@ from zoo.recipes.pal_affectnet_vgg16 import together
 
 RECIPE = Recipe(
     architecture="AttentionNetwork",
-    arguments={"trunk": "resnet50", "dropout": 0.3},
+    arguments={"backbone": "resnet50", "dropout": 0.3},
     dataset="affectnet/full_7",
     stages=(Stage(12, 1e-4, input_size=224, augmentation=together),),
     test="validation",

@@ -1,6 +1,6 @@
 """PAL on AffectNet with VGG16, 7 classes, 224 px.
 
-    python -m zoo.train pal_affectnet_vgg16 --data tfds --trunk-weights imagenet
+    python -m zoo.train pal_affectnet_vgg16 --data tfds --backbone-weights imagenet
 
 Not run here: no time and no score to expect.
 
@@ -9,18 +9,18 @@ Grad·Input of the sum of |logits|, and the loss, added with weight 1. Our choic
 of the channels of the last convolution with 14x14 places, the 51 landmarks within the
 face, 3 pixels wide, and the whole of the training. Faces without landmarks count for
 cross-entropy alone. Reported is the published validation split, so epochs are chosen on
-a part carved from train.
+a part held out from train.
 """
 
 from keras import layers
 
-from keras_fer.training import MoveTogether
+from keras_fer.training import JointAugmentation
 from zoo.recipe import Recipe, Stage
 
 
 def together():
-    """Pictures move, and the heatmaps of their landmarks with them."""
-    return MoveTogether(
+    """Images move, and the heatmaps of their landmarks with them."""
+    return JointAugmentation(
         [
             layers.RandomFlip("horizontal"),
             layers.RandomRotation(0.04, fill_mode="nearest"),
@@ -32,7 +32,7 @@ def together():
 
 RECIPE = Recipe(
     architecture="AttentionNetwork",
-    arguments={"trunk": "vgg16", "dropout": 0.3},
+    arguments={"backbone": "vgg16", "dropout": 0.3},
     dataset="affectnet/full_7",
     stages=(Stage(12, 1e-4, input_size=224, augmentation=together),),
     test="validation",

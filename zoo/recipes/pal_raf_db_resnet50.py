@@ -1,6 +1,6 @@
 """PAL on RAF-DB with ResNet-50, 7 classes, 224 px.
 
-    python -m zoo.train pal_raf_db_resnet50 --data tfds --trunk-weights FILE
+    python -m zoo.train pal_raf_db_resnet50 --data tfds --backbone-weights FILE
 
 For FILE see `pal_affectnet_resnet50`. Not run here: no time and no score to expect. The
 rest as in `pal_raf_db_vgg16`.
@@ -11,7 +11,7 @@ from zoo.recipes.pal_affectnet_vgg16 import together
 
 RECIPE = Recipe(
     architecture="AttentionNetwork",
-    arguments={"trunk": "resnet50", "dropout": 0.3},
+    arguments={"backbone": "resnet50", "dropout": 0.3},
     dataset="raf_db/original",
     stages=(Stage(40, 1e-4, input_size=224, augmentation=together),),
     test="test",

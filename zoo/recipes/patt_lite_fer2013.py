@@ -5,7 +5,7 @@
 About 22 minutes on two CPU cores (TensorFlow 2.21, seed 0); expect 67 % on the public
 test split. With KERAS_BACKEND=jax it needs no TensorFlow.
 
-The pictures are the same as those of FER+, with the original, noisier labels; so the
+The images are the same as those of FER+, with the original, noisier labels; so the
 network starts from what the FER+ votes taught it. That makes it more than a model
 "trained on FER2013 alone", and the README says so.
 """
@@ -19,7 +19,7 @@ RECIPE = Recipe(
     dataset="fer2013",
     start="patt_lite.ferplus",
     stages=(
-        Stage(4, 1e-3, input_size=96, trunk="cached", schedule=constant),
+        Stage(4, 1e-3, input_size=96, backbone="cached", schedule=constant),
         Stage(4, 4e-4, input_size=96, augmentation=varied),
         Stage(2, 1.5e-4, input_size=96, augmentation=plain),
         Stage(2, 1.5e-4, input_size=96, augmentation=plain),

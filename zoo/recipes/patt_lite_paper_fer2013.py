@@ -1,13 +1,13 @@
 """PAtt-Lite by the paper's settings on FER2013, 7 classes, 224 px.
 
-    python -m zoo.train patt_lite_paper_fer2013 --data tfds --trunk-weights imagenet
+    python -m zoo.train patt_lite_paper_fer2013 --data tfds --backbone-weights imagenet
 
 Not run here: no time and no score to expect. The paper claims 92.50 %, with attention
 across the batch, which leaks labels: no target.
 
 Settings, and what of them is our choice, as in `patt_lite_paper_raf_db`.
-Reported is the private test split; our choice: epochs are chosen on a part carved from
-train, not on the public test split, of which 280 pictures occur in train.
+Reported is the private test split; our choice: epochs are chosen on a part held out
+from train, not on the public test split, of which 280 images occur in train.
 """
 
 from zoo.recipe import Recipe

@@ -1,17 +1,17 @@
 """PAtt-Lite by the paper's settings on RAF-DB, 7 classes, 224 px.
 
-    python -m zoo.train patt_lite_paper_raf_db --data tfds --trunk-weights imagenet
+    python -m zoo.train patt_lite_paper_raf_db --data tfds --backbone-weights imagenet
 
 Not run here: no time and no score to expect. The paper claims 95.05 %, with attention
 across the batch, which leaks labels: no target.
 
 From the paper and its notebook: sizes, augmentation, batch, class weights; first the
-head alone, Adam 1e-3, gradients cut to a norm of 3, patience 5; then the trunk too,
-1e-5 falling with the inverse of time, its BatchNorm at rest, patience 20. Their "last
-59 layers" of a trunk that has 58 are read as all of it. Our choices: attention within a
-face; dropout 0.2 and class weights in both stages, not in one; the rate of the first
-stage does not fall on a plateau; both patiences look at a part carved from train, not
-at test or at all of train. The test split is opened once, to report.
+head alone, Adam 1e-3, gradients cut to a norm of 3, patience 5; then the backbone too,
+1e-5 falling with the inverse of time, its BatchNorm frozen, patience 20. Their "last
+59 layers" of a backbone that has 58 are read as all of it. Our choices: attention
+within a face; dropout 0.2 and class weights in both stages, not in one; the rate of the
+first stage does not fall on a plateau; both patiences look at a part held out from
+train, not at test or at all of train. The test split is opened once, to report.
 """
 
 import keras
@@ -41,7 +41,7 @@ STAGES = (
         1e-3,
         input_size=224,
         augmentation=varied,
-        trunk="frozen",
+        backbone="frozen",
         schedule=constant,
         patience=5,
     ),

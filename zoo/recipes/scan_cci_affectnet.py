@@ -1,22 +1,22 @@
 """SCAN-CCI on AffectNet, 8 classes, 224 px.
 
-    python -m zoo.train scan_cci_affectnet --data tfds --trunk-weights FILE
+    python -m zoo.train scan_cci_affectnet --data tfds --backbone-weights FILE
 
 For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
 
-From the authors' code: an attention for every crop, rate 0.001 and for the trunk 1e-4,
-and otherwise the settings of `scan_cci_raf_db`. Our choices are those there too.
-Reported is the published validation split, so epochs are chosen on a part carved from
+From the authors' code: an attention for every crop, rate 0.001 and for the backbone
+1e-4, and otherwise the settings of `scan_cci_raf_db`. Our choices are those there too.
+Reported is the published validation split, so epochs are chosen on a part held out from
 train.
 """
 
 from zoo.recipe import Recipe, Stage
-from zoo.recipes.scan_cci_raf_db import TrunkSGD, colour, decayed
+from zoo.recipes.scan_cci_raf_db import BackboneSGD, color, decayed
 
 
 def sgd(rate, **options):
-    """The trunk learns at a tenth of the rate."""
-    return TrunkSGD(rate, share=0.1, decay=1e-3, **options)
+    """The backbone learns at a tenth of the rate."""
+    return BackboneSGD(rate, share=0.1, decay=1e-3, **options)
 
 
 STAGES = (
@@ -24,7 +24,7 @@ STAGES = (
         60,
         1e-3,
         input_size=224,
-        augmentation=colour,
+        augmentation=color,
         batch_norm="learned",
         schedule=decayed,
     ),

@@ -1,6 +1,6 @@
 """SCAN-CCI on CK+, 8 classes, 224 px.
 
-    python -m zoo.train scan_cci_ck_plus --data tfds --trunk-weights FILE --fold 0
+    python -m zoo.train scan_cci_ck_plus --data tfds --backbone-weights FILE --fold 0
 
 Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
 `scan_cci_raf_db`. Not run here: no time and no score to expect.
@@ -10,12 +10,12 @@ attention for every crop, SGD with momentum 0.9 and weight decay 1e-3, a constan
 40 epochs, batch 48, classes drawn alike, ten folds of subjects. Our choices: the rates
 of `scan_cci_affectnet`, where the authors go on from their AffectNet model at 1e-5;
 which subjects make a fold; epochs are chosen on the fold after the reported one; no
-jitter of colours, for the pictures are grey; and those of `scan_cci_raf_db`.
+jitter of colors, for the images are gray; and those of `scan_cci_raf_db`.
 """
 
 from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.scan_cci_affectnet import sgd
-from zoo.recipes.scan_cci_raf_db import grey
+from zoo.recipes.scan_cci_raf_db import gray
 
 RECIPE = Recipe(
     architecture="ScanCCI",
@@ -26,7 +26,7 @@ RECIPE = Recipe(
             40,
             1e-3,
             input_size=224,
-            augmentation=grey,
+            augmentation=gray,
             batch_norm="learned",
             schedule=constant,
         ),

@@ -1,17 +1,17 @@
 """SCAN-CCI on FER+ votes, 8 classes, 224 px.
 
-    python -m zoo.train scan_cci_ferplus --data tfds --trunk-weights FILE
+    python -m zoo.train scan_cci_ferplus --data tfds --backbone-weights FILE
 
 For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
 
 From the authors' code: an attention for every crop, and the settings of
 `scan_cci_raf_db`. Our choices, besides those there: the votes as soft labels, where the
-authors take the majority, and no jitter of colours, for the pictures are grey. Reported
+authors take the majority, and no jitter of colors, for the images are gray. Reported
 is the majority of the private test split.
 """
 
 from zoo.recipe import Recipe, Stage
-from zoo.recipes.scan_cci_raf_db import decayed, grey, sgd
+from zoo.recipes.scan_cci_raf_db import decayed, gray, sgd
 
 RECIPE = Recipe(
     architecture="ScanCCI",
@@ -22,7 +22,7 @@ RECIPE = Recipe(
             60,
             1e-2,
             input_size=224,
-            augmentation=grey,
+            augmentation=gray,
             batch_norm="learned",
             schedule=decayed,
         ),

@@ -1,6 +1,6 @@
 """SCAN-CCI on JAFFE, 7 classes, 224 px.
 
-    python -m zoo.train scan_cci_jaffe --data tfds --trunk-weights FILE --fold 0
+    python -m zoo.train scan_cci_jaffe --data tfds --backbone-weights FILE --fold 0
 
 Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
 `scan_cci_raf_db`. Not run here: no time and no score to expect.
@@ -12,7 +12,7 @@ subject after the reported one.
 
 from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.scan_cci_affectnet import sgd
-from zoo.recipes.scan_cci_raf_db import grey
+from zoo.recipes.scan_cci_raf_db import gray
 
 RECIPE = Recipe(
     architecture="ScanCCI",
@@ -23,7 +23,7 @@ RECIPE = Recipe(
             40,
             1e-3,
             input_size=224,
-            augmentation=grey,
+            augmentation=gray,
             batch_norm="learned",
             schedule=constant,
         ),

@@ -1,12 +1,12 @@
 """SCAN-CCI on Oulu-CASIA, 7 classes, 224 px.
 
-    python -m zoo.train scan_cci_oulu_casia --data tfds --trunk-weights FILE --fold 0
+    python -m zoo.train scan_cci_oulu_casia --data tfds --backbone-weights FILE --fold 0
 
 Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
 `scan_cci_raf_db`. Not run here: no time and no score to expect.
 
 From the authors' code: neutral is a class, an attention for every crop, SGD with
-momentum 0.9 and weight decay 1e-3, a constant rate, 40 epochs, batch 48, colour jitter,
+momentum 0.9 and weight decay 1e-3, a constant rate, 40 epochs, batch 48, color jitter,
 classes drawn alike, ten folds of subjects. Our choices: visible, strong light, the last
 three frames of a sequence and the first as neutral; the rates of `scan_cci_affectnet`,
 where the authors go on from their model for FED-RO at 1e-5; which subjects make a fold;
@@ -15,7 +15,7 @@ epochs are chosen on the fold after the reported one; and those of `scan_cci_raf
 
 from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.scan_cci_affectnet import sgd
-from zoo.recipes.scan_cci_raf_db import colour
+from zoo.recipes.scan_cci_raf_db import color
 
 RECIPE = Recipe(
     architecture="ScanCCI",
@@ -26,7 +26,7 @@ RECIPE = Recipe(
             40,
             1e-3,
             input_size=224,
-            augmentation=colour,
+            augmentation=color,
             batch_norm="learned",
             schedule=constant,
         ),

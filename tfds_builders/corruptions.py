@@ -1,6 +1,6 @@
-"""Pictures made harder: masked, occluded, corrupted. Deterministic by id.
+"""Images made harder: masked, occluded, corrupted. Deterministic by id.
 
-A derivation depends on the picture and its id alone: not on the process, the machine's
+A derivation depends on the image and its id alone: not on the process, the machine's
 hash seed, or what was derived before. Between severities of one corruption the noise
 is the same, only stronger.
 
@@ -15,7 +15,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-WAYS = ("masked", "occluded", "corrupted")
+FAMILIES = ("masked", "occluded", "corrupted")
 OCCLUSIONS = (
     "eyes",
     "mouth",
@@ -30,9 +30,9 @@ SEVERITIES = (1, 2, 3, 4, 5)
 # Parameters of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
 # Common Corruptions and Perturbations", ICLR 2019 (github.com/hendrycks/robustness):
 # those of CIFAR-10-C, made for 32 px, and of ImageNet-C, made for 224 px. The first
-# are for pictures of up to 64 px, the second, far too strong for those, for larger
+# are for images of up to 64 px, the second, far too strong for those, for larger
 # ones. Lengths (radii, sigmas, shifts) are in pixels of 32 and 224 px
-# and scaled to the picture's shorter side.
+# and scaled to the image's shorter side.
 _PARAMETERS = {
     "gaussian_noise": (
         (0.04, 0.06, 0.08, 0.09, 0.10),
@@ -60,7 +60,7 @@ _PARAMETERS = {
         ((1.06, 0.01), (1.11, 0.01), (1.16, 0.01), (1.21, 0.01), (1.26, 0.01)),
         ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)),
     ),
-    # mean, deviation, zoom of the flakes, threshold, radius, sigma, share of picture
+    # mean, deviation, zoom of the flakes, threshold, radius, sigma, share of image
     "snow": (
         (
             (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
@@ -77,7 +77,7 @@ _PARAMETERS = {
             (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
         ),
     ),
-    # shares of picture and frost
+    # shares of image and frost
     "frost": (
         ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
         ((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
@@ -135,7 +135,7 @@ _JAW = np.array(
 )
 _EARS = np.array([[-0.01, 0.38], [1.01, 0.38]])
 
-# Cloths in light that shows all of their colour.
+# Cloths in light that shows all of their color.
 _CLOTHS = ((150, 196, 218), (238, 240, 242), (158, 206, 186))
 
 
@@ -143,27 +143,27 @@ def check(way, kind, severity):
     """Raises a `ValueError` where a derivation is not one of those here.
 
     Args:
-        way: `None` or one of `WAYS`.
+        way: `None` or one of `FAMILIES`.
         kind: `None`, or one of `OCCLUSIONS` or `CORRUPTIONS` where the way has kinds.
         severity: `None`, or 1 to 5 for `"corrupted"`.
     """
     if way not in _KINDS:
         raise ValueError(
-            f"Unknown way to derive pictures. Received: derived={way!r}. "
-            f"Expected None or one of {', '.join(WAYS)}."
+            f"Unknown way to derive images. Received: corruption={way!r}. "
+            f"Expected None or one of {', '.join(FAMILIES)}."
         )
     kinds = _KINDS[way]
     if kind is not None and kind not in kinds:
         expected = f"None or one of {', '.join(kinds)}" if kinds else "None"
         raise ValueError(
-            f"Unknown kind. Received: derived={way!r}, kind={kind!r}. "
+            f"Unknown kind. Received: corruption={way!r}, kind={kind!r}. "
             f"Expected {expected}."
         )
     if severity is None:
         return
     if way != "corrupted":
         raise ValueError(
-            f"Only corruptions have a severity. Received: derived={way!r}, "
+            f"Only corruptions have a severity. Received: corruption={way!r}, "
             f"severity={severity!r}. Expected None."
         )
     if isinstance(severity, bool) or severity not in SEVERITIES:
@@ -174,29 +174,29 @@ def check(way, kind, severity):
 
 
 def apply(image, id, way, kind=None, severity=None, landmarks=None, bbox=None):
-    """Derives a picture.
+    """Derives an image.
 
     Args:
         image: uint8 `(H, W, 1)` or `(H, W, 3)`.
         id: Decides whatever is left to chance.
-        way: One of `WAYS`.
+        way: One of `FAMILIES`.
         kind: One of `OCCLUSIONS` or `CORRUPTIONS`; `None` for one that the id decides.
         severity: Of a corruption, 1 to 5; `None` for one that the id decides.
         landmarks: `(68, 2)` or `(5, 2)`, x and y as fractions of width and height.
             Other numbers of points, and points that are not finite or all the same,
             are as none.
         bbox: Box of the face, a `tfds.features.BBox` of fractions; `None` where the
-            whole picture is the face.
+            whole image is the face.
 
     Returns:
-        The derived picture, of the same shape and type, and the facts about it: none,
+        The derived image, of the same shape and type, and the facts about it: none,
         `{"occlusion": kind}`, or `{"corruption": kind, "severity": severity}`.
     """
     check(way, kind, severity)
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
         raise ValueError(
-            f"Not a picture. Received: shape={image.shape}, dtype={image.dtype}. "
+            f"Not an image. Received: shape={image.shape}, dtype={image.dtype}. "
             "Expected uint8 of shape (H, W, 1) or (H, W, 3)."
         )
     if way is None:
@@ -224,7 +224,7 @@ def _random(*parts):
 
 
 class _Face:
-    """Where the parts of a face are: points as fractions of the picture."""
+    """Where the parts of a face are: points as fractions of the image."""
 
     def __init__(self, landmarks, bbox):
         low, high = np.zeros(2), np.ones(2)
@@ -274,7 +274,7 @@ def _mask(image, face, rng):
     """A surgical mask from the bridge of the nose along the jaw to the chin."""
     height, width = image.shape[:2]
     size = np.array([width, height])
-    # Drawn larger and shrunk, so that edges are smooth; large pictures less so, since
+    # Drawn larger and shrunk, so that edges are smooth; large images less so, since
     # it would take much memory.
     over = int(np.clip(2048 // max(height, width), 1, 4))
 
@@ -313,7 +313,7 @@ def _mask(image, face, rng):
         np.asarray(canvas.resize((width, height), Image.Resampling.BOX), float) / 255
         for canvas in (cover, light)
     )
-    if not cover.any():  # The face lies outside of the picture.
+    if not cover.any():  # The face lies outside of the image.
         return image.copy()
     cloth = np.array(_CLOTHS[rng.integers(len(_CLOTHS))], float)
     if image.shape[2] == 1:
@@ -477,8 +477,8 @@ def _snow(x, scale, rng, mean, deviation, zoom, threshold, radius, sigma, share)
     flakes = cv2.resize(flakes, (width, height), interpolation=cv2.INTER_LINEAR)
     flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)
     flakes = _move(flakes, radius * scale, sigma * scale, rng.uniform(-135, -45))
-    grey = x @ np.float32([0.299, 0.587, 0.114]) if x.shape[2] == 3 else x[..., 0]
-    x = share * x + (1 - share) * np.maximum(x, grey[..., None] * 1.5 + 0.5)
+    gray = x @ np.float32([0.299, 0.587, 0.114]) if x.shape[2] == 3 else x[..., 0]
+    x = share * x + (1 - share) * np.maximum(x, gray[..., None] * 1.5 + 0.5)
     return x + (flakes + np.rot90(flakes, 2))[..., None]
 
 
@@ -534,24 +534,24 @@ def _elastic_transform(x, scale, rng, strength, sigma, corners):
 
 def _pixelate(x, scale, rng, share):
     height, width = x.shape[:2]
-    picture = _picture(x)
+    image = _image(x)
     size = max(1, int(width * share)), max(1, int(height * share))
-    picture = picture.resize(size, Image.Resampling.BOX)
-    picture = picture.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(picture, np.float32) / 255
+    image = image.resize(size, Image.Resampling.BOX)
+    image = image.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(image, np.float32) / 255
 
 
 def _jpeg_compression(x, scale, rng, quality):
     file = io.BytesIO()
-    _picture(x).save(file, "JPEG", quality=quality)
-    with Image.open(file) as picture:
-        return np.asarray(picture, np.float32) / 255
+    _image(x).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return np.asarray(image, np.float32) / 255
 
 
 _CORRUPT = {kind: globals()[f"_{kind}"] for kind in CORRUPTIONS}
 
 
-def _picture(x):
+def _image(x):
     x = np.rint(x * 255).astype(np.uint8)
     return Image.fromarray(x[..., 0] if x.shape[2] == 1 else x)
 

@@ -13,7 +13,7 @@ RECIPES = pathlib.Path(__file__).with_name("recipes")
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
+class EvaluationTarget:
     """What is measured; from `find`.
 
     Attributes:
@@ -27,7 +27,7 @@ class Subject:
         trained_on: Dataset that it was trained for; `None` where it is not known.
         train: Split that it was trained on.
         validation: Split that its epochs were chosen on; `None` for the part that
-            `zoo.data.carve` takes from train.
+            `zoo.data.hold_out` takes from train.
         test: Split that it is reported on.
     """
 
@@ -89,7 +89,7 @@ def find(model, weights="default", dataset=None):
             `run.json` beside the file, names.
 
     Returns:
-        A `Subject`.
+        A `EvaluationTarget`.
 
     Raises:
         ValueError: If there is no such model, or its dataset is not known.
@@ -119,7 +119,7 @@ def find(model, weights="default", dataset=None):
             part: run[part] for part in ("train", "validation", "test") if run.get(part)
         }
         called = path.resolve().name.removesuffix(".keras")
-        subject = Subject(recipe or called, known, recipe, file, **splits)
+        subject = EvaluationTarget(recipe or called, known, recipe, file, **splits)
     else:
         try:
             name = zoo.info(model).name or model  # That of a repository may be None.
@@ -131,7 +131,7 @@ def find(model, weights="default", dataset=None):
         if weights != "default" or not (RECIPES / f"{recipe}.py").is_file():
             recipe = None
         dataset = dataset or name.partition(".")[2]
-        subject = Subject(name, dataset, recipe, model=model, weights=weights)
+        subject = EvaluationTarget(name, dataset, recipe, model=model, weights=weights)
     if not (dataset or subject.dataset):
         raise ValueError(
             f"Which data {subject.name} was trained for is not known. Received: no "

@@ -2,19 +2,19 @@ import keras
 import numpy as np
 import pytest
 
-from keras_fer.models import trunks
+from keras_fer.models import backbones
 from tests.contract import count, disturb
 
 SIDES = {f"stride_{2**power}": 64 // 2**power for power in range(6)}
 
 
-@pytest.mark.parametrize("kind", trunks.TRUNKS)
+@pytest.mark.parametrize("kind", backbones.BACKBONES)
 def test_maps_are_named_by_their_strides(kind):
-    trunk = trunks.build_trunk(kind, 64, weights=None)
-    assert trunk.name == "trunk"
-    for stride, tensor in trunk.output.items():
+    backbone = backbones.build_backbone(kind, 64, weights=None)
+    assert backbone.name == "backbone"
+    for stride, tensor in backbone.output.items():
         assert tensor.shape[1] == tensor.shape[2] == SIDES[stride]
-    assert {"stride_8", "stride_16"} <= set(trunk.output)
+    assert {"stride_8", "stride_16"} <= set(backbone.output)
 
 
 # Trainable parameters as torchvision counts them, without the classifiers.
@@ -28,15 +28,15 @@ def test_maps_are_named_by_their_strides(kind):
     ],
 )
 def test_published_counts(kind, cut, parameters):
-    trunk = trunks.TRUNKS[kind](64, cut, weights=None)
-    assert count(trunk.trainable_weights) == parameters
+    backbone = backbones.BACKBONES[kind](64, cut, weights=None)
+    assert count(backbone.trainable_weights) == parameters
 
 
 def test_resnet50_strides_in_the_3x3():
-    trunk = trunks.resnet50(64, "stride_8")
+    backbone = backbones.resnet50(64, "stride_8")
     strides = {
         layer.name: layer.strides
-        for layer in trunk.layers
+        for layer in backbone.layers
         if isinstance(layer, keras.layers.Conv2D) and layer.strides != (1, 1)
     }
     assert strides == {
@@ -46,7 +46,7 @@ def test_resnet50_strides_in_the_3x3():
     }
 
 
-def test_mobilenet_is_cut_anywhere(pictures):
+def test_mobilenet_is_cut_anywhere(images):
     whole = keras.applications.MobileNet(
         input_shape=(64, 64, 3), include_top=False, weights=None
     )
@@ -57,26 +57,26 @@ def test_mobilenet_is_cut_anywhere(pictures):
         ("conv_pw_4_bn", "stride_8"),
         ("conv_pw_13_relu", "stride_32"),
     ):
-        trunk = trunks.mobilenet_v1(64, cut, weights=None)
-        for layer in trunk.layers[1:]:
+        backbone = backbones.mobilenet_v1(64, cut, weights=None)
+        for layer in backbone.layers[1:]:
             layer.set_weights(whole.get_layer(layer.name).get_weights())
         expected = keras.Model(whole.input, whole.get_layer(cut).output)
-        maps = trunk.predict(x, verbose=0)
+        maps = backbone.predict(x, verbose=0)
         assert max(maps, key=lambda name: int(name[7:])) == stride
         np.testing.assert_allclose(
             maps[stride], expected.predict(x, verbose=0), atol=1e-5
         )
-        np.testing.assert_array_equal(trunks.last_map(maps), maps[stride])
+        np.testing.assert_array_equal(backbones.last_map(maps), maps[stride])
 
 
-def test_vgg_sees_pictures_as_its_weights_expect_them():
+def test_vgg_sees_images_as_its_weights_expect_them():
     """BGR minus the mean of ImageNet, as `preprocess_input` makes it."""
-    trunk = trunks.vgg16(64, "block1_conv1", weights=None)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3))
-    first = keras.Model(trunk.input, trunk.get_layer("block1_conv1").input)
+    backbone = backbones.vgg16(64, "block1_conv1", weights=None)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3))
+    first = keras.Model(backbone.input, backbone.get_layer("block1_conv1").input)
     np.testing.assert_allclose(
-        first.predict(pictures / 127.5 - 1, verbose=0),
-        keras.applications.vgg16.preprocess_input(pictures.astype("float32")),
+        first.predict(images / 127.5 - 1, verbose=0),
+        keras.applications.vgg16.preprocess_input(images.astype("float32")),
         atol=1e-3,
     )
 
@@ -89,14 +89,14 @@ def test_slots_get_what_the_block_received():
         taken[name] = previous
         return features
 
-    plain = trunks.mobilenet_v1(64, weights=None)
-    trunk = trunks.mobilenet_v1(64, weights=None, attention=attention)
+    plain = backbones.mobilenet_v1(64, weights=None)
+    backbone = backbones.mobilenet_v1(64, weights=None, attention=attention)
     assert list(taken) == [
         f"conv_pw_{block}_relu_attention" for block in (3, 5, 7, 8, 9, 10, 11)
     ]
-    trunk.set_weights(plain.get_weights())
+    backbone.set_weights(plain.get_weights())
     x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
-    previous = keras.Model(trunk.input, taken["conv_pw_7_relu_attention"])
+    previous = keras.Model(backbone.input, taken["conv_pw_7_relu_attention"])
     expected = keras.Model(plain.input, plain.get_layer("conv_pw_6_relu").output)
     np.testing.assert_allclose(previous(x), expected(x), atol=1e-5)
 
@@ -105,24 +105,26 @@ def test_an_attention_at_the_cut_is_part_of_the_map():
     def zero(features, previous, name):
         return keras.layers.Rescaling(0.0, name=name)(features)
 
-    for kind in trunks.TRUNKS:
-        trunk = trunks.TRUNKS[kind](64, "stride_16", weights=None, attention=zero)
-        maps = trunk(np.ones((1, 64, 64, 3), "float32"))
+    for kind in backbones.BACKBONES:
+        backbone = backbones.BACKBONES[kind](
+            64, "stride_16", weights=None, attention=zero
+        )
+        maps = backbone(np.ones((1, 64, 64, 3), "float32"))
         if kind.startswith("resnet"):  # Its shortcuts pass by.
             continue
         assert not np.asarray(maps["stride_16"]).any()
 
 
 def test_weights_come_back(tmp_path):
-    trunk = trunks.resnet18(64, "stride_8")
-    disturb(trunk)
-    trunk.save_weights(tmp_path / "trunk.weights.h5")
-    again = trunks.resnet18(64, "stride_8", weights=tmp_path / "trunk.weights.h5")
-    for a, b in zip(trunk.get_weights(), again.get_weights(), strict=True):
+    backbone = backbones.resnet18(64, "stride_8")
+    disturb(backbone)
+    backbone.save_weights(tmp_path / "backbone.weights.h5")
+    again = backbones.resnet18(64, "stride_8", weights=tmp_path / "backbone.weights.h5")
+    for a, b in zip(backbone.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_other_cuts_are_refused():
-    for build in trunks.TRUNKS.values():
+    for build in backbones.BACKBONES.values():
         with pytest.raises(ValueError, match="stride_8.*Received: cut='conv_dw_99'"):
             build(64, "conv_dw_99", weights=None)

@@ -1,11 +1,11 @@
 """Why our attention differs from the published one, in one table.
 
-    python -m zoo.batch_mates --data DIR --trunk-weights FILE
+    python -m zoo.batch_dependence --data DIR --backbone-weights FILE
 
 PAtt-Lite's published attention runs across the batch. Three heads are trained alike
-on the same cached features of the same frozen ImageNet trunk; each is then measured
+on the same cached features of the same frozen ImageNet backbone; each is then measured
 on the same test faces three times: sorted by class as many test sets lie on disk,
-shuffled, and one face at a time. A sound model gives the same number thrice.
+shuffled, and one face at a time. A sound model gives the same number three times.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from zoo import data
 from zoo.environment import environment
 
 
-def train_head(attention, features, faces, trunk_weights, epochs):
+def train_head(attention, features, faces, backbone_weights, epochs):
     """A head on frozen features, trained as PAtt-Lite's stage 1, batch 8."""
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings():
@@ -31,7 +31,7 @@ def train_head(attention, features, faces, trunk_weights, epochs):
             labels=faces.labels,
             input_size=64,
             attention=attention,
-            trunk_weights=trunk_weights,
+            backbone_weights=backbone_weights,
         )
     head = keras.Model(model.get_layer("patches").input, model.output)
     head.compile(
@@ -44,13 +44,13 @@ def train_head(attention, features, faces, trunk_weights, epochs):
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(
-        "python -m zoo.batch_mates",
+        "python -m zoo.batch_dependence",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
     parser.add_argument(
-        "--trunk-weights", default="imagenet", help="a file, or imagenet"
+        "--backbone-weights", default="imagenet", help="a file, or imagenet"
     )
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
@@ -58,10 +58,10 @@ def main():
 
     faces = data.fer2013(options.data, "train")
     test = data.fer2013(options.data, "public_test")
-    model = models.PAttLite(7, input_size=64, trunk_weights=options.trunk_weights)
-    trunk = keras.Model(model.inputs, model.get_layer("patches").input)
+    model = models.PAttLite(7, input_size=64, backbone_weights=options.backbone_weights)
+    backbone = keras.Model(model.inputs, model.get_layer("patches").input)
     features, test_features = (
-        trunk.predict(part.images, batch_size=256, verbose=0).astype("float16")
+        backbone.predict(part.images, batch_size=256, verbose=0).astype("float16")
         for part in (faces, test)
     )
     by_class = np.argsort(test.classes, kind="stable")
@@ -69,7 +69,7 @@ def main():
     rows = []
     for attention in reversed(ATTENTIONS):
         head = train_head(
-            attention, features, faces, options.trunk_weights, options.epochs
+            attention, features, faces, options.backbone_weights, options.epochs
         )
         row = {"attention": attention}
         for name, order, batch in (

@@ -1,4 +1,4 @@
-"""Pictures as people have them to uint8 RGB arrays, or one clear line why not."""
+"""Images as people have them to uint8 RGB arrays, or one clear line why not."""
 
 import glob
 import os
@@ -10,22 +10,22 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded: 300 MB as RGB."""
+"""Larger images are refused before they are decoded: 300 MB as RGB."""
 
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
 )
-"""What counts as a picture inside a folder."""
+"""What counts as an image inside a folder."""
 
 
-class PictureError(ValueError):
-    """A picture that cannot be used; the message is one line."""
+class ImageError(ValueError):
+    """An image that cannot be used; the message is one line."""
 
 
-def read_picture(path: str | os.PathLike) -> np.ndarray:
-    """Reads a picture file.
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Reads an image file.
 
-    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB, transparency is laid on
+    Gray, palette, CMYK and 16-bit images become 8-bit RGB, transparency is laid on
     white, the EXIF orientation is applied. Of an animation the first frame is taken,
     with a warning.
 
@@ -36,7 +36,7 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         `(H, W, 3)` uint8 RGB.
 
     Raises:
-        PictureError: There is no such file, or it is not a picture, is damaged, or
+        ImageError: There is no such file, or it is not an image, is damaged, or
             has more than `MAX_PIXELS` pixels.
     """
     path = os.fspath(path)
@@ -49,8 +49,8 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
     except Exception as error:  # Plugins raise many kinds on files that are not theirs.
-        raise PictureError(
-            f"Not a picture. Received: {path!r}. Expected a format that Pillow reads, "
+        raise ImageError(
+            f"Not an image. Received: {path!r}. Expected a format that Pillow reads, "
             "such as JPEG, PNG or WebP; convert other files first."
         ) from error
     with image:
@@ -66,40 +66,40 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
             image.seek(0)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
-        except PictureError as error:
-            raise PictureError(f"{error} Received: {path!r}.") from None
+        except ImageError as error:
+            raise ImageError(f"{error} Received: {path!r}.") from None
         except Exception as error:  # As above: damage surfaces as many kinds.
             reason = str(error).split("\n")[0] or type(error).__name__
-            raise PictureError(
-                f"Damaged picture: {reason}. Received: {path!r}. Expected a complete "
+            raise ImageError(
+                f"Damaged image: {reason}. Received: {path!r}. Expected a complete "
                 "file; download or export it again."
             ) from error
 
 
-def as_picture(array: np.ndarray) -> np.ndarray:
+def as_image(array: np.ndarray) -> np.ndarray:
     """Checks an array given in place of a file.
 
     Args:
-        array: `(H, W)` or `(H, W, 1)` grey, or `(H, W, 3)` RGB; integers or floats
+        array: `(H, W)` or `(H, W, 1)` gray, or `(H, W, 3)` RGB; integers or floats
             from 0 to 255.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
 
     Raises:
-        PictureError: Another rank, channel count, dtype or range.
+        ImageError: Another rank, channel count, dtype or range.
     """
     array = np.asarray(array)
     shape = array.shape
     if array.ndim == 4:
-        raise PictureError(
-            f"Expected one picture of shape (height, width, 3). Received: shape={shape}"
-            ", a batch. Call once for each picture of the batch."
+        raise ImageError(
+            f"Expected one image of shape (height, width, 3). Received: shape={shape}"
+            ", a batch. Call once for each image of the batch."
         )
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3)):
         alpha = array.ndim == 3 and shape[2] == 4
-        raise PictureError(
-            "Expected a picture of shape (height, width), (height, width, 1) or "
+        raise ImageError(
+            "Expected an image of shape (height, width), (height, width, 1) or "
             f"(height, width, 3). Received: shape={shape}. "
             + (
                 "Drop the alpha channel with image[..., :3]."
@@ -108,29 +108,29 @@ def as_picture(array: np.ndarray) -> np.ndarray:
             )
         )
     if array.size == 0:
-        raise PictureError(
-            f"Expected at least one pixel. Received: shape={shape}, an empty picture. "
+        raise ImageError(
+            f"Expected at least one pixel. Received: shape={shape}, an empty image. "
             "Check the slice or the file that it came from."
         )
     if array.dtype.kind not in "uif":
-        raise PictureError(
+        raise ImageError(
             "Expected integers or floats from 0 to 255. "
             f"Received: dtype={array.dtype}. Convert with image.astype('uint8')."
         )
     if array.dtype != np.uint8:
         low, high = array.min(), array.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise PictureError(
+            raise ImageError(
                 "Expected finite values from 0 to 255. Received: NaN or infinity. "
                 "Replace them, for example with numpy.nan_to_num."
             )
         if low < 0 or high > 255:
-            raise PictureError(
+            raise ImageError(
                 f"Expected values from 0 to 255. Received: {low:g} to {high:g}. "
-                "Undo the normalisation, or divide 16-bit values by 257."
+                "Undo the normalization, or divide 16-bit values by 257."
             )
         if array.dtype.kind == "f" and 0 < high <= 1:
-            raise PictureError(
+            raise ImageError(
                 f"Expected values from 0 to 255. Received: floats from {low:g} to "
                 f"{high:g}, which look scaled to 0-1. Multiply them by 255."
             )
@@ -140,15 +140,15 @@ def as_picture(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(array, (*shape[:2], 3)))
 
 
-def find_pictures(
+def find_images(
     paths: str | os.PathLike | Sequence[str | os.PathLike],
 ) -> list[str]:
     """Expands folders and patterns to files.
 
-    Folders give the pictures in them and in their subfolders (by suffix, sorted,
+    Folders give the images in them and in their subfolders (by suffix, sorted,
     hidden ones left out), patterns such as `"trip/**/*.jpg"` the files they match.
-    Everything else stays as it is, and so does a folder without pictures or a pattern
-    without a match: `read_picture` says what is wrong with it when its turn comes, so
+    Everything else stays as it is, and so does a folder without images or a pattern
+    without a match: `read_image` says what is wrong with it when its turn comes, so
     that one bad item does not end a long job.
 
     Args:
@@ -162,7 +162,7 @@ def find_pictures(
     found = []
     for path in map(os.fspath, paths):
         if os.path.isdir(path):
-            matches = _pictures_in(path)
+            matches = _images_in(path)
         elif glob.has_magic(path) and not os.path.lexists(path):
             matches = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
         else:
@@ -171,7 +171,7 @@ def find_pictures(
     return found
 
 
-def _pictures_in(folder):
+def _images_in(folder):
     root = pathlib.Path(folder)
     return sorted(
         str(path)
@@ -184,44 +184,44 @@ def _pictures_in(folder):
 
 def _check_file(path):
     if os.path.isdir(path):
-        raise PictureError(
-            f"A folder, not a picture. Received: {path!r}. Expected a picture file; "
-            "list the folder's pictures with keras_fer.faces.find_pictures."
-            if _pictures_in(path)
-            else f"No pictures in the folder. Received: {path!r}. Expected files that "
+        raise ImageError(
+            f"A folder, not an image. Received: {path!r}. Expected an image file; "
+            "list the folder's images with keras_fer.faces.find_images."
+            if _images_in(path)
+            else f"No images in the folder. Received: {path!r}. Expected files that "
             f"end in {', '.join(sorted(SUFFIXES))}; name other files one by one."
         )
     if not os.path.exists(path):
-        raise PictureError(
+        raise ImageError(
             f"No file matches the pattern. Received: {path!r}. Expected a pattern "
             "such as 'photos/*.jpg'; check the folder and the suffix."
             if glob.has_magic(path)
-            else f"No such file. Received: {path!r}. Expected a picture file; check "
+            else f"No such file. Received: {path!r}. Expected an image file; check "
             f"the name and the current folder, {os.getcwd()!r}."
         )
     if not os.path.isfile(path) or os.path.getsize(path) == 0:
-        raise PictureError(
+        raise ImageError(
             f"Nothing to read. Received: {path!r}, an empty or a special file. "
-            "Expected a picture file; download or export it again."
+            "Expected an image file; download or export it again."
         )
 
 
 def _too_large(path, size=None):
     size = f"{size[0]}x{size[1]} pixels" if size else "even more"
-    return PictureError(
-        f"Picture too large. Received: {path!r}, {size}. Expected at most "
+    return ImageError(
+        f"Image too large. Received: {path!r}, {size}. Expected at most "
         f"{MAX_PIXELS:,} pixels; scale it down first."
     )
 
 
 def _to_rgb(image):
     if image.mode.startswith("I"):
-        # 16-bit grey. Pillow's own conversion clips at 255 instead of scaling.
-        grey = np.clip(np.asarray(image, dtype=np.float32) / 257, 0, 255)
-        return as_picture(grey.round().astype(np.uint8))
+        # 16-bit gray. Pillow's own conversion clips at 255 instead of scaling.
+        gray = np.clip(np.asarray(image, dtype=np.float32) / 257, 0, 255)
+        return as_image(gray.round().astype(np.uint8))
     if image.mode == "F":
-        raise PictureError(
-            "Expected 8 or 16 bits a channel: the range of a floating-point picture "
+        raise ImageError(
+            "Expected 8 or 16 bits a channel: the range of a floating-point image "
             "is not known; convert it first."
         )
     if image.has_transparency_data:

@@ -1,10 +1,10 @@
-"""Trunks: the convolutional networks that the papers build on.
+"""Backbones: the convolutional networks that the papers build on.
 
-A trunk is a `keras.Model` from normalised pictures, `(B, size, size, 3)` in [-1, 1], to
-a dictionary of feature maps by their stride: `"stride_8"`, `"stride_16"` and so on, up
-to where the trunk is cut. Each map is the last one of its stride.
+A backbone is a `keras.Model` from normalized images, `(B, size, size, 3)` in [-1, 1],
+to a dictionary of feature maps by their stride: `"stride_8"`, `"stride_16"` and so on,
+up to where the backbone is cut. Each map is the last one of its stride.
 
-A trunk has **slots**, where an attention layer may stand. `attention` is a function
+A backbone has **slots**, where an attention layer may stand. `attention` is a function
 `(features, previous, name) -> features` that is called for every slot: with the map F,
 the map F_prev of the same channels and size that the block received, and a name.
 """
@@ -38,7 +38,7 @@ def mobilenet_v1(
         name: Name of the model.
 
     Returns:
-        The trunk.
+        The backbone.
 
     Raises:
         FileNotFoundError: The weights file does not exist.
@@ -69,7 +69,7 @@ def mobilenet_v1(
 def vgg16(size, cut="stride_16", weights="imagenet", attention=None, name="vgg16"):
     """VGG16 (Simonyan & Zisserman, 2015) of `keras.applications`, convolutions only.
 
-    Its weights expect BGR pictures minus the mean of ImageNet; the trunk brings its
+    Its weights expect BGR images minus the mean of ImageNet; the backbone brings its
     input into that form. Slots: the last convolution of every block, F_prev is the one
     before it.
 
@@ -83,16 +83,16 @@ def vgg16(size, cut="stride_16", weights="imagenet", attention=None, name="vgg16
         name: Name of the model.
 
     Returns:
-        The trunk.
+        The backbone.
 
     Raises:
         FileNotFoundError: The weights file does not exist.
         ValueError: The network has no layer of that name, or the file does not fit.
     """
-    pictures = keras.Input((size, size, 3))
+    images = keras.Input((size, size, 3))
     mean = (123.68, 116.779, 103.939)
     rgb = layers.Rescaling(127.5, [127.5 - value for value in mean], name="zero_mean")(
-        pictures
+        images
     )
     network = keras.applications.VGG16(
         input_tensor=rgb[..., ::-1],
@@ -121,12 +121,12 @@ def resnet18(size, cut="stride_32", weights=None, attention=None, name="resnet18
     Args:
         size: Side of the square input, in pixels.
         cut: The last block, such as `"conv4_block2_out"`, or a stride.
-        weights: A file that `save_weights` made from this trunk, or `None`.
+        weights: A file that `save_weights` made from this backbone, or `None`.
         attention: What stands in the slots, or `None`.
         name: Name of the model.
 
     Returns:
-        The trunk.
+        The backbone.
 
     Raises:
         FileNotFoundError: The weights file does not exist.
@@ -144,12 +144,12 @@ def resnet50(size, cut="stride_32", weights=None, attention=None, name="resnet50
     Args:
         size: Side of the square input, in pixels.
         cut: The last block, such as `"conv4_block6_out"`, or a stride.
-        weights: A file that `save_weights` made from this trunk, or `None`.
+        weights: A file that `save_weights` made from this backbone, or `None`.
         attention: What stands in the slots, or `None`.
         name: Name of the model.
 
     Returns:
-        The trunk.
+        The backbone.
 
     Raises:
         FileNotFoundError: The weights file does not exist.
@@ -158,7 +158,7 @@ def resnet50(size, cut="stride_32", weights=None, attention=None, name="resnet50
     return _resnet(size, (3, 4, 6, 3), True, cut, weights, attention, name)
 
 
-TRUNKS = {
+BACKBONES = {
     "mobilenet_v1": mobilenet_v1,
     "resnet18": resnet18,
     "resnet50": resnet50,
@@ -166,22 +166,23 @@ TRUNKS = {
 }
 
 
-def build_trunk(kind, size, **options):
-    """Builds a trunk by its name, as the nested model `"trunk"` of a larger one.
+def build_backbone(kind, size, **options):
+    """Builds a backbone by its name, as the nested model `"backbone"` of a larger one.
 
     Args:
-        kind: One of `TRUNKS`.
+        kind: One of `BACKBONES`.
         size: Side of the square input, in pixels.
-        **options: Those of the trunk's function.
+        **options: Those of the backbone's function.
 
     Raises:
-        ValueError: There is no such trunk.
+        ValueError: There is no such backbone.
     """
-    if kind not in TRUNKS:
+    if kind not in BACKBONES:
         raise ValueError(
-            f"`trunk` should be one of {', '.join(TRUNKS)}. Received: trunk={kind!r}"
+            f"`backbone` should be one of {', '.join(BACKBONES)}. "
+            f"Received: backbone={kind!r}"
         )
-    return TRUNKS[kind](size, name="trunk", **options)
+    return BACKBONES[kind](size, name="backbone", **options)
 
 
 def last_map(maps):
@@ -189,24 +190,24 @@ def last_map(maps):
     return maps[max(maps, key=lambda name: int(name.removeprefix("stride_")))]
 
 
-def freeze_batch_norm(trunk):
-    """Makes the BatchNorm of a trunk use its stored statistics, also in training.
+def freeze_batch_norm(backbone):
+    """Makes the BatchNorm of a backbone use its stored statistics, also in training.
 
     PAtt-Lite fine-tunes so. With statistics that already fit, it spares small batches
     their noise, and a training step on a CPU takes half the time.
 
     Args:
-        trunk: A `keras.Model`; its `BatchNormalization` layers become untrainable.
+        backbone: A `keras.Model`; its `BatchNormalization` layers become untrainable.
     """
-    for layer in trunk.layers:
+    for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
 def _resnet(size, depths, bottleneck, cut, weights, attention, name):
     """Layers are named as in `keras.applications`."""
-    pictures = keras.Input((size, size, 3))
-    x = _convolution(pictures, 64, 7, 2, "conv1")
+    images = keras.Input((size, size, 3))
+    x = _convolution(images, 64, 7, 2, "conv1")
     x = layers.ReLU(name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
@@ -225,8 +226,8 @@ def _resnet(size, depths, bottleneck, cut, weights, attention, name):
         f"stride_{2**stage}": f"conv{stage}_block{depth}_out"
         for stage, depth in enumerate(depths, start=2)
     }
-    trunk = _assemble(
-        keras.Model(pictures, x),
+    backbone = _assemble(
+        keras.Model(images, x),
         cut,
         {"stride_2": "conv1_relu", **ends},
         {},
@@ -234,8 +235,8 @@ def _resnet(size, depths, bottleneck, cut, weights, attention, name):
         name,
     )
     if weights is not None:
-        _load(trunk, weights)
-    return trunk
+        _load(backbone, weights)
+    return backbone
 
 
 def _block(x, filters, stride, bottleneck, attention, name):
@@ -282,7 +283,7 @@ def _assemble(network, cut, ends, slots, attention, name):
         ends: The last layer of every stride, by the stride's name, in order.
         slots: Names of layers to the names of those that gave F_prev.
         attention: See the module.
-        name: Name of the trunk.
+        name: Name of the backbone.
     """
     order = [layer.name for layer in network.layers]
     last = ends.get(cut, cut)
@@ -297,13 +298,13 @@ def _assemble(network, cut, ends, slots, attention, name):
         if maps[stride] == last:
             break
     found = {layer: network.get_layer(layer).output for layer in maps.values()}
-    trunk = keras.Model(
+    backbone = keras.Model(
         network.inputs[0],
         {stride: found[layer] for stride, layer in maps.items()},
         name=name,
     )
     if attention is None or not slots:
-        return trunk
+        return backbone
 
     seen = {}
 
@@ -315,7 +316,7 @@ def _assemble(network, cut, ends, slots, attention, name):
         return x
 
     return keras.models.clone_model(
-        trunk, clone_function=lambda layer: layer, call_function=fill
+        backbone, clone_function=lambda layer: layer, call_function=fill
     )
 
 
@@ -323,7 +324,7 @@ def _load(network, weights):
     path = pathlib.Path(weights)
     if not path.is_file():
         raise FileNotFoundError(
-            f"No trunk weights. Received: weights={str(weights)!r}. Expected an "
-            'existing file, None, or "imagenet" where the trunk has it.'
+            f"No backbone weights. Received: weights={str(weights)!r}. Expected an "
+            'existing file, None, or "imagenet" where the backbone has it.'
         )
     network.load_weights(path)

@@ -8,31 +8,31 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tfds_builders import base, derived
+from tfds_builders import base, corruptions
 
 ALL = [
     ("masked", None),
-    *(("occluded", kind) for kind in derived.OCCLUSIONS),
-    *(("corrupted", kind) for kind in derived.CORRUPTIONS),
+    *(("occluded", kind) for kind in corruptions.OCCLUSIONS),
+    *(("corrupted", kind) for kind in corruptions.CORRUPTIONS),
 ]
-# Their published levels are not in the order of their distance to the picture: a level
+# Their published levels are not in the order of their distance to the image: a level
 # with more blur has less of the displacement that a distance of pixels sees.
 UNORDERED = ("glass_blur", "elastic_transform")
 
 
 def face(size=100, channels=3):
     """A drawn face, uint8 (size, size, channels)."""
-    picture = Image.new("RGB", (200, 200), (70, 90, 80))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (200, 200), (70, 90, 80))
+    draw = ImageDraw.Draw(image)
     draw.ellipse([10, -5, 190, 198], fill=(215, 170, 140))
     for x in (60, 140):
         draw.ellipse([x - 16, 68, x + 16, 84], fill="white")
         draw.ellipse([x - 7, 70, x + 7, 83], fill=(40, 30, 20))
     draw.line([100, 84, 92, 120, 106, 120], fill=(150, 100, 80), width=4)
     draw.arc([70, 130, 130, 168], 20, 160, fill=(170, 40, 40), width=6)
-    picture = picture.convert("RGB" if channels == 3 else "L")
-    picture = picture.resize((size, size), Image.Resampling.BOX)
-    return np.asarray(picture).reshape(size, size, channels)
+    image = image.convert("RGB" if channels == 3 else "L")
+    image = image.resize((size, size), Image.Resampling.BOX)
+    return np.asarray(image).reshape(size, size, channels)
 
 
 def points(turn=0.0):
@@ -60,29 +60,29 @@ def five(points):
 
 def changed(image, way, kind=None, at=(), **where):
     """Whether the pixels at these points (fractions) are other than before."""
-    result, _ = derived.apply(image, "face", way, kind, **where)
+    result, _ = corruptions.apply(image, "face", way, kind, **where)
     x, y = np.int64(np.asarray(at) * image.shape[1::-1]).T
     return (result != image).any(axis=2)[y, x]
 
 
 def test_signatures_are_those_of_the_builders():
-    assert derived.WAYS == ("masked", "occluded", "corrupted")
-    assert list(inspect.signature(derived.check).parameters) == [
+    assert corruptions.FAMILIES == ("masked", "occluded", "corrupted")
+    assert list(inspect.signature(corruptions.check).parameters) == [
         "way",
         "kind",
         "severity",
     ]
-    assert len(derived.CORRUPTIONS) == 15
-    names = [c.name for c in base.with_derived([base.FaceConfig(name="plain")])]
+    assert len(corruptions.CORRUPTIONS) == 15
+    names = [c.name for c in base.with_corruptions([base.FaceConfig(name="plain")])]
     assert names == ["plain", "masked", "occluded", "corrupted"]
 
 
 @pytest.mark.parametrize("size, channels", [(48, 1), (100, 3)])
 @pytest.mark.parametrize("way, kind", ALL)
-def test_all_kinds_change_the_picture_alone(way, kind, size, channels):
+def test_all_kinds_change_the_image_alone(way, kind, size, channels):
     image = face(size, channels)
     before = image.copy()
-    result, facts = derived.apply(image, "a/1.jpg", way, kind)
+    result, facts = corruptions.apply(image, "a/1.jpg", way, kind)
     assert result.shape == image.shape
     assert result.dtype == np.uint8
     assert (result != image).mean() > 0.005
@@ -98,27 +98,27 @@ def test_all_kinds_change_the_picture_alone(way, kind, size, channels):
 
 @pytest.mark.parametrize("shape", [(37, 61, 3), (150, 80, 1)])
 @pytest.mark.parametrize("way, kind", ALL)
-def test_pictures_of_any_shape(way, kind, shape):
+def test_images_of_any_shape(way, kind, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert derived.apply(image, "x", way, kind)[0].shape == shape
+    assert corruptions.apply(image, "x", way, kind)[0].shape == shape
 
 
 @pytest.mark.parametrize("way, kind", ALL)
-def test_black_and_white_pictures_stay_in_range(way, kind):
+def test_black_and_white_images_stay_in_range(way, kind):
     for value in (0, 255):
         image = np.full((48, 48, 3), value, np.uint8)
         with np.errstate(all="raise"):
-            assert derived.apply(image, "x", way, kind)[0].dtype == np.uint8
+            assert corruptions.apply(image, "x", way, kind)[0].dtype == np.uint8
 
 
 def fingerprint(backwards=False):
     """Of what is derived from a face, in either order."""
     jobs = [(way, kind, f"id{n}") for way, kind in ALL for n in range(2)]
-    jobs += [(way, None, f"id{n}") for way in derived.WAYS for n in range(12)]
+    jobs += [(way, None, f"id{n}") for way in corruptions.FAMILIES for n in range(12)]
     image = face(48, 1)
     done = {}
     for way, kind, name in reversed(jobs) if backwards else jobs:
-        result, facts = derived.apply(image, name, way, kind)
+        result, facts = corruptions.apply(image, name, way, kind)
         done[way, kind, name] = result.tobytes(), facts
     return hashlib.sha1(repr([done[job] for job in jobs]).encode()).hexdigest()
 
@@ -126,7 +126,7 @@ def fingerprint(backwards=False):
 def test_the_same_in_any_order_and_process():
     here = fingerprint()
     assert fingerprint(backwards=True) == here
-    code = "from test_derived import *; print(fingerprint(backwards=True))"
+    code = "from test_corruptions import *; print(fingerprint(backwards=True))"
     folder = os.path.dirname(__file__)
     path = os.pathsep.join([folder, os.path.dirname(os.path.dirname(folder))])
     there = subprocess.run(
@@ -147,7 +147,7 @@ def test_the_same_in_any_order_and_process():
 def test_ids_differ(way, kind):
     image = face(48, 1)
     results = {
-        derived.apply(image, f"{n}", way, kind, 3 if way == "corrupted" else None)[
+        corruptions.apply(image, f"{n}", way, kind, 3 if way == "corrupted" else None)[
             0
         ].tobytes()
         for n in range(8)
@@ -158,10 +158,10 @@ def test_ids_differ(way, kind):
 def test_the_id_decides_evenly_what_is_left_open():
     image = face(48, 1)
     names = [f"train/{n}.png" for n in range(600)]
-    facts = [derived.apply(image, name, "corrupted")[1] for name in names]
+    facts = [corruptions.apply(image, name, "corrupted")[1] for name in names]
     kinds = [fact["corruption"] for fact in facts]
     # 40 of each are expected, with a deviation of 6.
-    assert all(15 < kinds.count(kind) < 65 for kind in derived.CORRUPTIONS)
+    assert all(15 < kinds.count(kind) < 65 for kind in corruptions.CORRUPTIONS)
     severities = [fact["severity"] for fact in facts]
     assert all(80 < severities.count(severity) < 160 for severity in range(1, 6))
 
@@ -169,8 +169,8 @@ def test_the_id_decides_evenly_what_is_left_open():
 def test_what_the_id_decides_can_be_asked_for():
     image = face(48, 1)
     for name in "abcdef":
-        left_open, facts = derived.apply(image, name, "corrupted")
-        asked_for, _ = derived.apply(
+        left_open, facts = corruptions.apply(image, name, "corrupted")
+        asked_for, _ = corruptions.apply(
             image, name, "corrupted", facts["corruption"], facts["severity"]
         )
         np.testing.assert_array_equal(left_open, asked_for)
@@ -179,30 +179,32 @@ def test_what_the_id_decides_can_be_asked_for():
 def distance(kind, image, result):
     a, b = image.astype(float), result.astype(float)
     if kind in ("frost", "fog"):
-        # They also lighten a dark and darken a light picture, so how much is left of
+        # They also lighten a dark and darken a light image, so how much is left of
         # what there was to see tells more than how far the pixels are.
         return 1 - np.corrcoef(a.ravel(), b.ravel())[0, 1]
     return np.sqrt(((a - b) ** 2).mean())
 
 
 @pytest.mark.parametrize("size, channels", [(48, 1), (224, 3)])
-@pytest.mark.parametrize("kind", derived.CORRUPTIONS)
+@pytest.mark.parametrize("kind", corruptions.CORRUPTIONS)
 def test_severity_grows(kind, size, channels):
     image = face(size, channels)
     distances = [
         np.mean(
             [
-                distance(kind, image, derived.apply(image, id, "corrupted", kind, s)[0])
+                distance(
+                    kind, image, corruptions.apply(image, id, "corrupted", kind, s)[0]
+                )
                 for id in "abcdef"
             ]
         )
-        for s in derived.SEVERITIES
+        for s in corruptions.SEVERITIES
     ]
     assert distances[0] > 0
     if kind in UNORDERED:
         assert len(set(distances)) == 5
         return
-    # Some neighbouring levels were published as good as equal: motion blur's third and
+    # Some neighboring levels were published as good as equal: motion blur's third and
     # fourth differ in a radius beyond reach, fog's in the clouds' decay.
     steps = np.diff(distances) / distances[:-1]
     assert (steps > -0.06).all()
@@ -213,38 +215,38 @@ def test_severity_grows(kind, size, channels):
 @pytest.mark.parametrize("kind, deviation", [("gaussian_noise", 0.12)])
 def test_noise_is_as_strong_as_published(kind, deviation):
     image = np.full((224, 224, 3), 128, np.uint8)
-    noise = derived.apply(image, "n", "corrupted", kind, 2)[0].astype(float) - 128
+    noise = corruptions.apply(image, "n", "corrupted", kind, 2)[0].astype(float) - 128
     assert np.std(noise) / 255 == pytest.approx(deviation, rel=0.02)
 
 
 def test_impulses_are_as_many_as_published():
     image = np.full((48, 48, 1), 128, np.uint8)
     results = [
-        derived.apply(image, f"{n}", "corrupted", "impulse_noise", 5)[0]
+        corruptions.apply(image, f"{n}", "corrupted", "impulse_noise", 5)[0]
         for n in range(20)
     ]
     assert np.mean(np.array(results) != 128) == pytest.approx(0.07, abs=0.005)
 
 
-def test_blurs_keep_an_even_picture():
+def test_blurs_keep_an_even_image():
     image = np.full((64, 64, 3), 93, np.uint8)
     for kind in ("defocus_blur", "glass_blur", "motion_blur", "elastic_transform"):
-        for severity in derived.SEVERITIES:
-            result, _ = derived.apply(image, "x", "corrupted", kind, severity)
+        for severity in corruptions.SEVERITIES:
+            result, _ = corruptions.apply(image, "x", "corrupted", kind, severity)
             np.testing.assert_allclose(result, image, atol=1)
 
 
 def test_contrast_and_brightness_by_hand():
     image = np.array([[[40], [80]], [[120], [160]]], np.uint8)
-    result, _ = derived.apply(image, "x", "corrupted", "contrast", 2)
+    result, _ = corruptions.apply(image, "x", "corrupted", "contrast", 2)
     np.testing.assert_array_equal(result.ravel(), [70, 90, 110, 130])
-    result, _ = derived.apply(image, "x", "corrupted", "brightness", 5)
+    result, _ = corruptions.apply(image, "x", "corrupted", "brightness", 5)
     np.testing.assert_allclose(result.ravel(), image.ravel() + 76.5, atol=1)
 
 
 def test_brightness_keeps_the_hue():
     image = np.tile(np.uint8([100, 50, 25]), (80, 80, 1))
-    result, _ = derived.apply(image, "x", "corrupted", "brightness", 2)
+    result, _ = corruptions.apply(image, "x", "corrupted", "brightness", 2)
     # The value 100 rises by 0.2 * 255.
     np.testing.assert_allclose(result[0, 0], np.array([1, 0.5, 0.25]) * 151, atol=1)
 
@@ -275,38 +277,38 @@ def test_a_mask_without_landmarks_follows_the_box(size):
     low, span = np.array([0.4, 0.5]), 0.5
     assert changed(image, "masked", at=low + span * mouth, bbox=box).all()
     assert not changed(image, "masked", at=low + span * eyes, bbox=box).any()
-    result, _ = derived.apply(image, "x", "masked", bbox=box)
+    result, _ = corruptions.apply(image, "x", "masked", bbox=box)
     assert (result == image)[: size // 2].all()
 
 
 def test_landmarks_that_are_none_count_as_none():
     image = face(48, 1)
-    without, _ = derived.apply(image, "x", "masked")
+    without, _ = corruptions.apply(image, "x", "masked")
     for landmarks in (
         np.zeros((68, 2)),
         np.full((5, 2), np.nan),
         np.random.default_rng(0).random((37, 2)),
     ):
-        result, _ = derived.apply(image, "x", "masked", landmarks=landmarks)
+        result, _ = corruptions.apply(image, "x", "masked", landmarks=landmarks)
         np.testing.assert_array_equal(result, without)
 
 
 def test_a_mask_has_smooth_edges_and_is_as_bright_as_the_face():
     dark, bright = (np.full((48, 48, 1), v, np.uint8) for v in (40, 220))
     at = (36, 24)
-    results = [derived.apply(image, "x", "masked")[0] for image in (dark, bright)]
+    results = [corruptions.apply(image, "x", "masked")[0] for image in (dark, bright)]
     assert results[0][at] < results[1][at]
-    # Antialiased: many grey levels, not two.
+    # Antialiased: many gray levels, not two.
     assert len(np.unique(results[0])) > 10
 
 
-def test_a_face_outside_of_the_picture_is_left_alone():
+def test_a_face_outside_of_the_image_is_left_alone():
     import tensorflow_datasets as tfds
 
     image = face(48, 1)
     box = tfds.features.BBox(ymin=2.0, xmin=2.0, ymax=3.0, xmax=3.0)
     for way, kind in ALL[:6]:
-        result, _ = derived.apply(image, "x", way, kind, bbox=box)
+        result, _ = corruptions.apply(image, "x", way, kind, bbox=box)
         if kind not in ("half_left", "half_right"):
             np.testing.assert_array_equal(result, image)
 
@@ -334,7 +336,7 @@ def test_blocks_lie_within_the_face():
     image = np.full((100, 100, 1), 90, np.uint8)
     box = tfds.features.BBox(ymin=0.2, xmin=0.3, ymax=0.8, xmax=0.9)
     for name in "abcdefgh":
-        result, _ = derived.apply(image, name, "occluded", "random_block", bbox=box)
+        result, _ = corruptions.apply(image, name, "occluded", "random_block", bbox=box)
         rows, columns = np.nonzero(result[..., 0] == 0)
         assert 20 <= rows.min() and rows.max() < 80
         assert 30 <= columns.min() and columns.max() < 90
@@ -358,18 +360,18 @@ def test_blocks_lie_within_the_face():
 )
 def test_check_refuses_and_lists_the_choices(arguments, words):
     with pytest.raises(ValueError) as caught:
-        derived.check(*arguments)
+        corruptions.check(*arguments)
     for word in words:
         assert word in str(caught.value)
 
 
 def test_check_accepts_what_there_is():
-    derived.check(None, None, None)
+    corruptions.check(None, None, None)
     for way, kind in ALL:
-        derived.check(way, kind, None)
-        derived.check(way, None, None)
-    derived.check("corrupted", None, 3)
-    derived.check("corrupted", "fog", 5)
+        corruptions.check(way, kind, None)
+        corruptions.check(way, None, None)
+    corruptions.check("corrupted", None, 3)
+    corruptions.check("corrupted", "fog", 5)
 
 
 @pytest.mark.parametrize(
@@ -380,6 +382,6 @@ def test_check_accepts_what_there_is():
         np.zeros((48, 48, 3), np.float32),
     ],
 )
-def test_what_is_no_picture_is_refused(image):
+def test_what_is_no_image_is_refused(image):
     with pytest.raises(ValueError, match="Expected uint8 of shape"):
-        derived.apply(image, "x", "masked")
+        corruptions.apply(image, "x", "masked")
