@@ -18,6 +18,7 @@ __all__ = [
     "labels",
     "layers",
     "models",
+    "saliency",
     "training",
     "zoo",
 ]
@@ -34,7 +35,7 @@ def __getattr__(name):
     if name == "analyze":
         return importlib.import_module("keras_fer.faces").analyze
     if name == "explain":
-        return importlib.import_module("keras_fer.explanation").explain
+        return importlib.import_module("keras_fer.saliency").explain
     if name in __all__:
         return importlib.import_module(f"keras_fer.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,7 +30,7 @@ import numpy as np
 from scipy import optimize
 from sklearn import metrics
 
-from keras_fer.cli import _one_line, _without_native_chatter
+from keras_fer.console import one_line, without_native_output
 from zoo import data
 from zoo.checkpoint import replacing
 from zoo.environment import environment
@@ -450,7 +450,7 @@ def _open(subject, source, split, model):
     except (EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"Damaged data. Received: {split} in {str(source)!r}, "
-            f"{type(error).__name__}: {_one_line(error)}. Expected what the docstring "
+            f"{type(error).__name__}: {one_line(error)}. Expected what the docstring "
             "of zoo.data describes."
         ) from error
     if tuple(model.labels) != tuple(faces.labels):
@@ -690,11 +690,11 @@ def main(arguments=None):
         try:
             subject = find(options.model, options.weights, options.dataset)
         except ValueError as error:
-            parser.error(_one_line(error))
+            parser.error(one_line(error))
         if options.store and subject.file is None:
             parser.error("--store writes into a .keras file: pass one as MODEL")
         _check_targets(options, subject)
-        with _without_native_chatter():
+        with without_native_output():
             import keras  # noqa: F401
         if options.store:
             store_temperature(options.model, options.data, options.dataset)
@@ -714,7 +714,7 @@ def main(arguments=None):
             with replacing(options.out) as partial:
                 partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        print(f"zoo.evaluate: {_one_line(error)}", file=sys.stderr)
+        print(f"zoo.evaluate: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 
 from keras_fer import zoo
-from keras_fer.cli import _one_line
+from keras_fer.console import one_line
 
 RECIPES = pathlib.Path(__file__).with_name("recipes")
 
@@ -59,7 +59,7 @@ class EvaluationTarget:
         except Exception as error:  # A damaged file can raise whatever its reader does.
             raise ValueError(
                 f"No model can be read. Received: {str(self.file)!r}. Expected a file "
-                f"that `model.save` wrote. Keras says: {_one_line(error):.300}"
+                f"that `model.save` wrote. Keras says: {one_line(error):.300}"
             ) from error
         if not isinstance(model, ExpressionClassifier):
             raise ValueError(
@@ -153,6 +153,6 @@ def _run(file):
         return dict(json.loads(path.read_text())["recipe"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"Not a run of `zoo.train`. Received: {str(path)!r}, {_one_line(error)}. "
+            f"Not a run of `zoo.train`. Received: {str(path)!r}, {one_line(error)}. "
             "Expected JSON with a `recipe`. Move the file away, and pass --dataset."
         ) from error

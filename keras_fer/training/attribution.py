@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_fer.models.probe import Probe
+from keras_fer.saliency.probe import Probe
 from keras_fer.training.heatmaps import check_heatmap
 
 CHANNELS = ("all", "mean", "half")

@@ -19,8 +19,7 @@ def refused(path):
         read_image(path)
     message = str(caught.value)
     assert "\n" not in message
-    assert "Received: " in message and "Expected " in message
-    assert str(path) in message
+    assert str(path) in message and len(message.split(". ")) == 2
     return message
 
 
@@ -35,19 +34,19 @@ def png_of_size(width, height):
 
 
 def test_missing_file(tmp_path):
-    assert "No such file" in refused(tmp_path / "none.jpg")
+    assert "There is no file" in refused(tmp_path / "none.jpg")
 
 
 def test_folder(tmp_path):
-    assert "No images in the folder" in refused(tmp_path)
+    assert "no images in the folder" in refused(tmp_path)
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
-    assert "A folder, not an image" in refused(tmp_path)
+    assert "a folder, not an image" in refused(tmp_path)
 
 
 def test_empty_file(tmp_path):
     path = tmp_path / "empty.jpg"
     path.touch()
-    assert "Nothing to read" in refused(path)
+    assert "an empty or a special file" in refused(path)
 
 
 def test_pipe_does_not_hang(tmp_path):
@@ -56,10 +55,10 @@ def test_pipe_does_not_hang(tmp_path):
     assert "special file" in refused(path)
 
 
-def test_text_with_a_images_name(tmp_path):
+def test_text_with_an_images_name(tmp_path):
     path = tmp_path / "text.jpg"
     path.write_text("hello")
-    assert "Not an image" in refused(path)
+    assert "is not an image" in refused(path)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "webp", "tiff"])
@@ -76,8 +75,7 @@ def test_bomb_is_refused_before_decoding(tmp_path, side):
     path.write_bytes(png_of_size(side, side))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert "too large" in refused(path)
-    assert f"{MAX_PIXELS:,}" in refused(path)
+        assert f"at most {MAX_PIXELS:,} are read" in refused(path)
 
 
 def test_cmyk(tmp_path):
@@ -155,12 +153,12 @@ def test_arrays_that_are_images():
         (np.zeros((2, 8, 8, 3)), "a batch"),
         (np.zeros((8, 8, 4)), r"\[\.\.\., :3\]"),
         (np.zeros((3, 8, 8)), "channels come last"),
-        (np.zeros(8), "Expected an image of shape"),
+        (np.zeros(8), "must have the shape"),
         (np.zeros((0, 8, 3)), "empty"),
-        (np.zeros((8, 8), dtype=bool), "dtype=bool"),
-        (np.zeros((8, 8), dtype=complex), "dtype=complex"),
-        (np.full((8, 8), "a"), "dtype=<U1"),
-        (np.full((8, 8), None), "dtype=object"),
+        (np.zeros((8, 8), dtype=bool), "dtype bool"),
+        (np.zeros((8, 8), dtype=complex), "dtype complex"),
+        (np.full((8, 8), "a"), "dtype <U1"),
+        (np.full((8, 8), None), "dtype object"),
         (np.full((8, 8), np.nan), "NaN"),
         (np.full((8, 8), np.inf), "infinity"),
         (np.full((8, 8), -1), "-1 to -1"),

@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 from keras_fer.models import AttentionNetwork, ScanCCI
-from keras_fer.models import probe as probe_module
+from keras_fer.saliency import probe as probe_module
 from keras_fer.training import (
     JointAugmentation,
     PrivilegedAttribution,
@@ -500,9 +500,9 @@ def test_two_replicas_end_where_one_device_does(scaling):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": "nose"}, "layer='nose'.*does not exist.*Candidates: first, guided"),
-        ({"layer": "pool"}, "layer='pool'"),
-        ({"layer": "aside"}, "layer='aside'.*is not in that path"),
+        ({"layer": "nose"}, "'nose', which does not exist.*Candidates: first, guided"),
+        ({"layer": "pool"}, "layer must name .*got 'pool'"),
+        ({"layer": "aside"}, "got 'aside', which is not on that path"),
         ({"channels": "some"}, "all, mean, half.*channels='some'"),
         ({"score": "softmax"}, "abs_logits, true_class.*score='softmax'"),
         ({"method": "lime"}, "grad_input, grad.*method='lime'"),
@@ -541,7 +541,7 @@ def test_other_models_are_refused():
             layers.Dense(2, activation="softmax"),
         ]
     )
-    with pytest.raises(ValueError, match="at least 6x6 places.*Pass `layer`"):
+    with pytest.raises(ValueError, match="at least 6x6 positions.*Pass `layer`"):
         PrivilegedAttribution(tiny)
     assert PrivilegedAttribution(tiny, tiny.layers[0].name).heatmap_size == (3, 3)
 

@@ -8,8 +8,6 @@ from keras import layers, ops
 from PIL import Image
 
 import keras_fer
-from keras_fer.explanation import METHODS, explain, overlay
-from keras_fer.faces import ImageError
 from keras_fer.layers import (
     CBAM,
     ComplementaryContext,
@@ -21,6 +19,7 @@ from keras_fer.layers import (
     SqueezeExcitation,
 )
 from keras_fer.models import PAttLite, ScanCCI
+from keras_fer.saliency import METHODS, explain
 
 SIDES = (14, 12)
 
@@ -118,7 +117,7 @@ def test_the_maximum_is_where_the_evidence_is(method):
         row, column = np.unravel_index(heat.argmax(), heat.shape)
         assert rows[0] <= row < rows[1] and columns[0] <= column < columns[1]
         assert heat[rows[0] : rows[1], columns[0] : columns[1]].min() > 0.3
-        # A place of the map is 2.5 pixels wide at most.
+        # A position of the map is at most 2.5 pixels wide.
         heat[rows[0] - 3 : rows[1] + 3, columns[0] - 3 : columns[1] + 3] = 0
         assert heat.max() == 0
 
@@ -131,7 +130,7 @@ def test_nothing_attributed_stays_zero():
         np.testing.assert_array_equal(explain(model, noise(2), method), 0)
 
 
-# === Attention ===
+# Attention
 
 
 def attending(attention, side=8):
@@ -178,14 +177,14 @@ RULES = {
 
 @pytest.mark.parametrize("rule", RULES)
 def test_attention_has_the_rule_of_its_kind(rule):
-    build, places = RULES[rule]
+    build, average = RULES[rule]
     layer = build()
     model, backbone = attending(layer)
     images = noise(2)
     small = ops.image.resize(images, (8, 8), data_format="channels_last") / 255
     features = keras.Model(backbone.input, backbone.get_layer("before").output)(small)
     _, attention = layer(features, return_attention=True)
-    expected = enlarged(places(*map(ops.convert_to_numpy, (attention, features))))
+    expected = enlarged(average(*map(ops.convert_to_numpy, (attention, features))))
     assert expected.std() > 1e-3
     received = explain(model, images, "attention")
     np.testing.assert_allclose(received, expected, atol=1e-5)
@@ -235,11 +234,11 @@ def test_the_last_attention_layer_in_the_path_or_a_named_one():
         explain(model, np.asarray(small), "attention", "aside")
 
 
-# === Contracts ===
+# Contracts
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_does_not_depend_on_batch_dependence(method):
+def test_a_map_does_not_depend_on_the_other_images(method):
     norm, attention = layers.BatchNormalization(), CBAM()
     model, _ = attending(lambda x: attention(norm(x)))
     images = noise(5)
@@ -328,27 +327,30 @@ def test_the_gradients_take_a_layer_too():
 
 
 def test_it_is_public():
-    assert keras_fer.explain is explain
+    """Also after the package that holds it was imported."""
+    assert keras_fer.explain is explain is keras_fer.saliency.explain
     assert "explain" in keras_fer.__all__
 
 
-# === Errors ===
+# Errors
 
 
 def test_errors():
     model, images = linear_head(), noise(1)
-    with pytest.raises(ValueError, match="grad_cam, attention. Received.*'lime'"):
+    with pytest.raises(ValueError, match="grad_cam, attention, got 'lime'"):
         explain(model, images, "lime")
     for wrong in (images[0], images[..., 0], noise(1, 4), images[None]):
-        with pytest.raises(ValueError, match="Expected images of shape"):
+        with pytest.raises(ValueError, match="images must have the shape"):
             explain(model, wrong)
-    with pytest.raises(ValueError, match="no.* Use grad_input or grad_cam"):
+    with pytest.raises(
+        ValueError, match="needs a model with an attention layer.* Use grad_input"
+    ):
         explain(model, images, "attention")
     attentive, _ = attending(SqueezeExcitation(name="squeeze"))
-    with pytest.raises(ValueError, match="layer='nose'. Candidates: squeeze"):
+    with pytest.raises(ValueError, match="got 'nose'. Candidates: squeeze"):
         explain(attentive, images, "attention", "nose")
     rows, _ = attending(lambda x: PatchTokenAttention()(layers.Reshape((64, 6))(x)))
-    with pytest.raises(ValueError, match=r"Received: \(1, 64, 64\) over \(1, 64, 6\)"):
+    with pytest.raises(ValueError, match=r"got \(1, 64, 64\) over \(1, 64, 6\)"):
         explain(rows, images, "attention")
 
 
@@ -364,47 +366,3 @@ def test_models_of_other_kinds(method):
     for model in ("patt_lite", Subclassed(), two):
         with pytest.raises(ValueError, match="functional or sequential model"):
             explain(model, noise(1), method)
-
-
-# === Overlay ===
-
-
-def test_overlay_leaves_what_is_cold():
-    image = noise(1)[0].astype("uint8")
-    heat = np.zeros(SIDES, "float32")
-    np.testing.assert_array_equal(overlay(image, heat), image)
-    heat[3, 4], heat[5, 6] = 1, 0.5
-    result = overlay(image, heat, opacity=0.6)
-    assert result.shape == image.shape and result.dtype == np.uint8
-    changed = (result != image).any(-1)
-    assert {*zip(*np.nonzero(changed), strict=True)} == {(3, 4), (5, 6)}
-    # Both ends of viridis, and its middle, as Matplotlib documents them.
-    yellow, green = np.array([253, 231, 37]), np.array([33, 145, 140])
-    np.testing.assert_allclose(
-        result[3, 4], 0.4 * image[3, 4] + 0.6 * yellow, rtol=0, atol=1
-    )
-    np.testing.assert_allclose(
-        result[5, 6], 0.7 * image[5, 6] + 0.3 * green, rtol=0, atol=1
-    )
-    np.testing.assert_array_equal(overlay(image, heat, opacity=0), image)
-
-
-def test_overlay_takes_gray():
-    gray = noise(1, 1)[0]
-    result = overlay(gray[..., 0], np.ones(SIDES))
-    assert result.shape == (*SIDES, 3)
-    np.testing.assert_array_equal(result, overlay(gray, np.ones(SIDES)))
-
-
-def test_overlay_errors():
-    image, heat = noise(1)[0], np.ones(SIDES)
-    with pytest.raises(ValueError, match=r"size, \(14, 12\). Received: .*\(12, 14\)"):
-        overlay(image, heat.T)
-    for wrong in (2 * heat, -heat, heat * np.nan):
-        with pytest.raises(ValueError, match="from 0 to 1"):
-            overlay(image, wrong)
-    for opacity in (-0.1, 1.1):
-        with pytest.raises(ValueError, match="opacity"):
-            overlay(image, heat, opacity)
-    with pytest.raises(ImageError):
-        overlay(noise(1), heat)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_fer.faces import ImageError, detect, read_image
-from keras_fer.faces.detect import _PROPOSALS, _haar, _mtcnn, _strongest
+from keras_fer.faces.detect import haar, load_detector, mtcnn
 
 # By eye: from the brim of the cap to the chin, from ear to ear.
 PORTRAIT_BOX = (165, 112, 200, 215)
@@ -43,8 +43,8 @@ def test_landmark_order(portrait, landmark_detector):
 
 
 def test_detectors_agree(portrait):
-    (mtcnn,), (haar,) = detect(portrait, "mtcnn"), detect(portrait, "haar")
-    assert overlap(mtcnn.box, haar.box) > 0.6
+    (one,), (other,) = detect(portrait, "mtcnn"), detect(portrait, "haar")
+    assert overlap(one.box, other.box) > 0.6
 
 
 def test_crowd(crowd, detector):
@@ -108,8 +108,14 @@ def test_exif_turned_photo_has_the_same_face(tmp_path, portrait, detector):
     assert detect(read_image(path), detector) == detect(portrait, detector)
 
 
+def test_a_loaded_detector_is_taken(portrait, detector):
+    loaded = load_detector(detector)
+    assert load_detector(detector) is load_detector(loaded) is loaded
+    assert detect(portrait, loaded) == detect(portrait, detector)
+
+
 def test_bad_arguments(portrait):
-    with pytest.raises(ValueError, match="Expected one of mtcnn, haar, yunet"):
+    with pytest.raises(ValueError, match="one of mtcnn, haar, yunet.*got 'retina'"):
         detect(portrait, "retina")
     with pytest.raises(ValueError, match="min_size"):
         detect(portrait, "haar", min_size=0)
@@ -124,7 +130,7 @@ def test_yunet_without_its_file(portrait, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="KERAS_FER_YUNET"):
         detect(portrait, "yunet")
     monkeypatch.setenv("KERAS_FER_YUNET", str(tmp_path / "gone.onnx"))
-    with pytest.raises(ValueError, match="No YuNet file"):
+    with pytest.raises(ValueError, match="There is no YuNet file"):
         detect(portrait, "yunet")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a network")
@@ -134,8 +140,8 @@ def test_yunet_without_its_file(portrait, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("package", ["mtcnn", "cv2"])
 def test_missing_package(portrait, monkeypatch, package):
-    _mtcnn.cache_clear()
-    _haar.cache_clear()
+    mtcnn.load.cache_clear()
+    haar.load.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)  # Makes the import fail.
     with pytest.raises(ImportError, match=r'pip install "keras-fer\[faces\]"'):
         detect(portrait, "mtcnn" if package == "mtcnn" else "haar")
@@ -151,7 +157,7 @@ def test_mtcnn_says_that_it_needs_tensorflow():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
-    assert "RuntimeError: MTCNN runs on the TensorFlow backend" in result.stderr
+    assert "RuntimeError: MTCNN needs the TensorFlow backend" in result.stderr
 
 
 def test_faces_lean_as_the_image_does(portrait):
@@ -166,9 +172,9 @@ def test_faces_lean_as_the_image_does(portrait):
 def test_proposals_are_bounded():
     """Only the strongest remain; mtcnn would compare all of them with each other."""
     scores = np.random.default_rng(0).random((1, 100, 90, 2)).astype("float32")
-    _, kept = _strongest(None, scores)
+    _, kept = mtcnn.strongest(None, scores)
     faces = np.sort(scores[..., 1].ravel())
-    assert (np.asarray(kept)[..., 1] > 0).sum() == _PROPOSALS
+    assert (np.asarray(kept)[..., 1] > 0).sum() == mtcnn.PROPOSALS
     assert np.asarray(kept)[..., 1].ravel().max() == faces[-1]
-    kept = np.asarray(_strongest(None, scores[:, :5, :5])[1])
+    kept = np.asarray(mtcnn.strongest(None, scores[:, :5, :5])[1])
     np.testing.assert_array_equal(kept, scores[:, :5, :5])

@@ -1,4 +1,9 @@
-"""A model opened at a layer: its map there, and the gradient with respect to it."""
+"""Feature maps inside a model, and the gradient of its logits with respect to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -6,10 +11,12 @@ from keras.src.models.functional import Functional
 
 from keras_fer.layers.class_probabilities import ClassProbabilities
 
-# Attribution wants a map of at least 14x14, and takes 6x6 from small images.
+# The default layer has at least 14x14 positions, or 6x6 where images are small.
 _SIDE, _SMALL_SIDE, _SMALL_IMAGE = 14, 6, 112
 
-# Layers that make no features of their own.
+Visit = Callable[[Any, list[Any], Callable[..., Any]], Any]
+
+# Layers without features of their own.
 _PASSIVE = (
     layers.AveragePooling2D,
     layers.Dropout,
@@ -30,33 +37,29 @@ class Probe:
         model: A functional or sequential `keras.Model` with one input, images, that
             ends in logits or in a softmax.
         layer: Name of a layer, also inside nested models, with a `(B, H, W, C)` output
-            of static size. Default: the last one that all paths to the logits pass and
-            that has at least 14x14 places, or 6x6 where the model sees images
-            smaller than 112 pixels.
+            of static size. Default: the last one on every path to the logits with at
+            least 14x14 spatial positions, or 6x6 where the model resizes images to
+            less than 112 pixels.
 
     Attributes:
         layer: Name of the layer.
-        map_shape: `(H, W, C)` of its output.
+        map_shape: `(H, W, C)`, the shape of its feature map.
 
     Raises:
-        ValueError: The model is of another kind, there is no such layer, or it is not
-            in the path to the logits. Candidates are listed.
+        ValueError: The model is of another kind, has no such layer, or does not
+            compute its logits from it. The message lists the candidates.
     """
 
-    def __init__(self, model, layer=None):
-        if not is_graph(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise ValueError(
-                "Expected a functional or sequential model with one input and one "
-                f"output. Received: model={model!r}"
-            )
+    def __init__(self, model: keras.Model, layer: str | None = None) -> None:
+        check_model(model)
         steps = []
 
-        def look(operation, inputs, call):
+        def record(operation: Any, inputs: Any, call: Any) -> Any:
             outputs = call()
             steps.append((operation, inputs, outputs))
             return outputs
 
-        images, logits, _ = _trace(model, look)
+        images, logits, _ = _trace(model, record)
         on_path = keras.Model(images, logits).operations
         made = {id(out) for op, _, out in steps if op in on_path}
         maps = {
@@ -71,21 +74,21 @@ class Probe:
             leaves = [step for step in steps if step[0] in on_path]
             layer = _default_layer(leaves, shapes, model)
         if layer not in shapes:
-            problem = "does not exist or has no such output"
+            problem = "which does not exist or has no such output"
             if layer in maps:
                 off = id(maps[layer]) not in made
-                problem = "is not in that path" if off else "has no static size"
+                problem = "which is not on that path" if off else "of no static size"
             raise ValueError(
-                "Expected a layer in the path to the logits whose output is (batch, "
-                f"height, width, channels). Received: layer={layer!r}, which {problem}."
-                f" Candidates: {', '.join(shapes) or 'none'}."
+                "layer must name a layer on the path to the logits with an output of "
+                f"shape (batch, height, width, channels), got {layer!r}, {problem}. "
+                f"Candidates: {', '.join(shapes) or 'none'}."
             )
         self.layer = layer
         self.map_shape = shapes[self.layer]
         zeros = keras.Input(self.map_shape, dtype=maps[layer].dtype)
         features = []
 
-        def add(operation, inputs, call):
+        def add_zeros(operation: Any, inputs: Any, call: Any) -> Any:
             outputs = call()
             if operation.name != layer:
                 return outputs
@@ -93,29 +96,35 @@ class Probe:
             # A name that no layer of the model has.
             return layers.Add(dtype=outputs.dtype, name="probe")([outputs, zeros])
 
-        images, logits, outputs = _trace(model, add)
+        images, logits, outputs = _trace(model, add_zeros)
         if len(features) > 1:
             raise ValueError(
-                "Expected a layer that is used once. Received: "
-                f"layer={layer!r}, used {len(features)} times."
+                f"layer must name a layer that is called once, got {layer!r}, which is "
+                f"called {len(features)} times. Name another layer."
             )
         self._graph = keras.Model(
             [images, zeros],
             {"features": features[0], "logits": logits, "outputs": outputs},
         )
 
-    def __call__(self, images, score, training=False):
+    def __call__(
+        self,
+        images: Any,
+        score: Callable[[Any], Any],
+        training: bool = False,
+    ) -> dict[str, Any]:
         """Runs the model.
 
         Args:
             images: Images, as the model takes them.
-            score: Function from logits `(B, n)` to one score for each image, `(B,)`.
-            training: As for any Keras layer.
+            score: Function from logits `(B, n)` to one score per image, `(B,)`.
+            training: Whether to run in training mode.
 
         Returns:
-            A dictionary: `"outputs"`, what the model gives; `"logits"` `(B, n)`;
-            `"features"`, the layer's map `(B, H, W, C)`; `"gradient"`, that of each
-            image's score with respect to its map.
+            A dictionary of tensors: `"outputs"`, those of the model; `"logits"`
+            `(B, n)`; `"features"`, the layer's feature map `(B, H, W, C)`;
+            `"gradient"` `(B, H, W, C)`, that of each image's score with respect to
+            its feature map.
 
         Raises:
             NotImplementedError: The backend is neither TensorFlow nor JAX.
@@ -131,12 +140,14 @@ class Probe:
             values, gradient = self._jax(images, zeros, score, training)
         else:
             raise NotImplementedError(
-                "Attribution needs a gradient inside a model, which is here for "
-                f"TensorFlow and JAX. Received: KERAS_BACKEND={backend}"
+                "Gradients inside a model are implemented for TensorFlow and JAX, not "
+                f"for {backend}. Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
             )
         return {**values, "gradient": gradient}
 
-    def _tensorflow(self, images, zeros, score, training):
+    def _tensorflow(
+        self, images: Any, zeros: Any, score: Callable[[Any], Any], training: bool
+    ) -> tuple[dict[str, Any], Any]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
@@ -145,16 +156,18 @@ class Probe:
             scores = score(values["logits"])
         return values, tape.gradient(scores, zeros)
 
-    def _jax(self, images, zeros, score, training):
+    def _jax(
+        self, images: Any, zeros: Any, score: Callable[[Any], Any], training: bool
+    ) -> tuple[dict[str, Any], Any]:
         import jax
 
         graph = self._graph
         trainable = [variable.value for variable in graph.trainable_variables]
         other = [variable.value for variable in graph.non_trainable_variables]
 
-        # What changes while the model runs, such as BatchNorm's averages, has to leave
-        # the differentiated function as a value.
-        def run(zeros):
+        # Updated variables, such as BatchNorm's averages, leave the differentiated
+        # function as values.
+        def run(zeros: Any) -> tuple[Any, Any]:
             values, updates = graph.stateless_call(
                 trainable, other, [images, zeros], training=training
             )
@@ -168,25 +181,24 @@ class Probe:
         return values, gradient
 
 
-def unfold(model, inputs, visit):
+def unfold(model: keras.Model, inputs: Any, visit: Visit) -> Any:
     """Applies a model's layers, and those of models nested in it, to new inputs.
 
-    Weights are shared. A nested model leaves no trace in the new graph, so that what
-    is inside can be reached from outside.
+    Weights are shared. The new graph is flat: the layers of nested models are its own.
 
     Args:
         model: A functional or sequential model.
-        inputs: `keras.KerasTensor`s like its inputs.
+        inputs: `keras.KerasTensor`s of the shapes of its inputs.
         visit: Function `(operation, inputs, call) -> outputs`, called for every layer
-            and nested model, in the order of the graph, with a list of the tensors
-            that go in; `call(**options)` computes its own outputs.
+            and nested model in the order of the graph. `inputs` is the list of its
+            input tensors; `call(**options)` computes its outputs.
 
     Returns:
         The outputs.
     """
 
-    def step(operation, *args, **kwargs):
-        def call(**options):
+    def step(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        def call(**options: Any) -> Any:
             if is_graph(operation):
                 return unfold(operation, args[0], visit)
             return operation(*args, **kwargs, **options)
@@ -205,19 +217,33 @@ def unfold(model, inputs, visit):
     return model._run_through_graph(inputs, call_fn=step)
 
 
-def is_graph(operation):
-    """Whether a layer is a model that does nothing but run its graph."""
+def check_model(model: Any) -> None:
+    """Raises unless a model is a graph with one input and one output.
+
+    Raises:
+        ValueError: The model is subclassed, no model at all, or has several inputs or
+            outputs.
+    """
+    if not is_graph(model) or not len(model.inputs) == len(model.outputs) == 1:
+        raise ValueError(
+            "model must be a functional or sequential model with one input and one "
+            f"output, got {model!r}. Load one with keras_fer.zoo.load."
+        )
+
+
+def is_graph(operation: Any) -> bool:
+    """Whether a layer is a functional or sequential model with Keras' own `call`."""
     return isinstance(operation, keras.Model) and type(operation).call in (
         Functional.call,
         keras.Sequential.call,
     )
 
 
-def _trace(model, visit):
-    """Unfolds a model: new input, logits and outputs."""
+def _trace(model: keras.Model, visit: Visit) -> tuple[Any, Any, Any]:
+    """Unfolds a model; returns its new input, logits and outputs."""
     last = {}
 
-    def remember(operation, inputs, call):
+    def remember(operation: Any, inputs: Any, call: Any) -> Any:
         outputs = visit(operation, inputs, call)
         if not is_graph(operation):
             last[id(outputs)] = (operation, inputs, outputs)
@@ -229,11 +255,11 @@ def _trace(model, visit):
     return images, _logits(*last[id(outputs)]), outputs
 
 
-def _logits(operation, inputs, outputs):
+def _logits(operation: Any, inputs: Any, outputs: Any) -> Any:
     """The logits behind a model's output.
 
-    A softmax sums to 1 whatever goes in, so the sum of its outputs can be attributed
-    to nothing; the logits are wanted.
+    The sum of a softmax is 1 for any input, and its gradient zero: only logits can be
+    attributed.
     """
     activation = getattr(operation, "activation", None)
     softmax = activation is keras.activations.softmax
@@ -242,44 +268,44 @@ def _logits(operation, inputs, outputs):
     if isinstance(operation, layers.Dense) and activation is keras.activations.linear:
         return outputs
     if isinstance(operation, (ClassProbabilities, layers.Softmax)) or softmax:
-        # Models that vote have several logit vectors for an image.
+        # Models that vote have several logit vectors per image.
         if len(inputs[0].shape) == 3:
             return layers.GlobalAveragePooling1D(dtype="float32", name="mean_vote")(
                 inputs[0]
             )
         return inputs[0]
     raise ValueError(
-        "Expected a model that ends in logits (a linear Dense layer) or in a softmax. "
-        f"Received: a model whose last layer is {operation!r}"
+        "model must be one that ends in logits (a linear Dense layer) or in a softmax, "
+        f"got one whose last layer is {operation!r}."
     )
 
 
-class _DenseLogits(layers.Layer):
+class _DenseLogits(layers.Layer):  # type: ignore[misc]
     """A dense layer without its activation, on the same weights."""
 
-    def __init__(self, dense):
+    def __init__(self, dense: keras.layers.Dense) -> None:
         super().__init__(dtype=dense.dtype_policy)
         self.dense = dense
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         logits = ops.matmul(inputs, self.dense.kernel)
         return logits + self.dense.bias if self.dense.use_bias else logits
 
 
-def _default_layer(leaves, shapes, model):
-    """The last layer with a map that is large enough, and that every path passes."""
+def _default_layer(leaves: Any, shapes: Any, model: keras.Model) -> str:
+    """The last layer on every path whose feature map is large enough."""
     size = getattr(model, "input_size", None) or model.inputs[0].shape[1]
     small = size is not None and size < _SMALL_IMAGE
     least = _SMALL_SIDE if small else _SIDE
-    # Leaves come in the order of the graph: what leads from before a leaf to behind it
-    # passes it by.
-    place = {
+    # Layers are in the order of the graph: a connection from one before a layer to one
+    # after it bypasses that layer.
+    position = {
         id(tensor): index
         for index, (_, _, outputs) in enumerate(leaves)
         for tensor in keras.tree.flatten(outputs)
     }
     spans = [
-        (place.get(id(tensor), -1), index)
+        (position.get(id(tensor), -1), index)
         for index, (_, inputs, _) in enumerate(leaves)
         for tensor in inputs
     ]
@@ -292,8 +318,8 @@ def _default_layer(leaves, shapes, model):
     ]
     if not large:
         raise ValueError(
-            f"No layer has a map of at least {least}x{least} places. Received: "
-            f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}. "
+            f"No layer has a feature map of at least {least}x{least} positions. There "
+            f"are: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}. "
             "Pass `layer`, or a model with a larger input."
         )
-    return large[-1]
+    return str(large[-1])
