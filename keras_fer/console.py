@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
+
+# Two threads that redirect at once would restore each other's redirection.
+_redirecting = threading.RLock()
 
 
 def one_line(error: object) -> str:
@@ -22,18 +26,21 @@ def print_error(program: str, error: object) -> None:
 def without_native_output() -> Iterator[None]:
     """Discards what C and C++ libraries write to standard error.
 
-    Exceptions pass. Python's own writes to standard error are lost too.
+    Exceptions pass. What Python writes to standard error meanwhile, in any thread, is
+    lost too; other threads wait here for their turn.
     """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # There is no standard error.
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _redirecting:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:  # There is no standard error.
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
