@@ -48,7 +48,7 @@ _STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     3: lambda upright: upright[::-1, ::-1],
     4: lambda upright: upright[::-1],
     5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: np.rot90(upright),
+    6: lambda upright: np.rot90(upright, 1),
     7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
     8: lambda upright: np.rot90(upright, -1),
 }
@@ -301,10 +301,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
             "bits per channel first."
         )
     width, height = image.size
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     turned = orientation in (5, 6, 7, 8)
     rgb = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
-    stored = _STORED.get(orientation, lambda upright: upright)(rgb)
+    stored = _STORED[orientation](rgb) if orientation in _STORED else rgb
     rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
