@@ -260,7 +260,7 @@ def _read(items: Iterable[Item], file: IO[bytes]) -> Facts:
         try:
             image = item.read()
             pixels, thumbnail = hash_pixels(image), make_thumbnail(image)
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             facts.unreadable["count"] += 1
             facts.gaps.append(position)
             if len(facts.unreadable["first"]) < LISTED:
