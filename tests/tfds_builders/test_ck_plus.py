@@ -14,14 +14,14 @@ SEQUENCES = {"fold_0": 2} | {f"fold_{i}": 1 for i in range(1, 10)}
 CODES = "anger contempt disgust fear happiness sadness surprise".split()
 
 
-def names(corruption):
+def names(corrupted):
     """Number of images a sequence -> names of the configs that take as many."""
     return {
         count: [
             config.name
             for config in Builder.BUILDER_CONFIGS
             if config.frames + config.neutral == count
-            and (config.corruption is not None) == corruption
+            and (config.family is not None) == corrupted
         ]
         for count in (1, 2, 3, 4)
     }

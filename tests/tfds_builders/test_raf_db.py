@@ -70,7 +70,7 @@ class TestDummyData(tfds.testing.DatasetBuilderTestCase):
 @pytest.mark.slow
 class TestDerived(TestDummyData):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        name for name, config in Builder.builder_configs.items() if config.corruption
+        name for name, config in Builder.builder_configs.items() if config.family
     ]
 
 

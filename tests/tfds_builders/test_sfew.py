@@ -17,7 +17,7 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 @pytest.mark.slow
 class TestDerived(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        config.name for config in Builder.BUILDER_CONFIGS if config.corruption
+        config.name for config in Builder.BUILDER_CONFIGS if config.family
     ]
 
 
