@@ -142,7 +142,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             except ValueError:
                 return self.skip(f"label {code!r} outside the codes", id)
             if label is None:
-                return self.skip(f"label {code!r} is no expression", id)
+                return self.skip(f"label {code!r} is not an expression", id)
         if label not in LABELS[: self.builder_config.classes]:
             return self.skip(f"{label} is not among the classes", id)
         channels = self.info.features["image"].shape[-1]
@@ -193,7 +193,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for needed in (folder, *(folder / part for part in parts)):
             if not needed.is_dir():
                 raise FileNotFoundError(
-                    f"{self.name} needs the folder {needed}, which does not exist. "
+                    f"{self.name} has no folder {needed}. "
                     f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
                 )
         return folder
