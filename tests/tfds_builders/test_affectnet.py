@@ -216,13 +216,16 @@ def test_default_is_full_seven_and_counts_what_it_leaves_out(root):
     # Contempt is in pose_30 too, but it is one image, missing from one split.
     ids = [path_of(number).removesuffix(".jpg") for number in (7, 8, 11)]
     assert builder.info.metadata["skipped"] == {
-        "occlusion list: double line": {"count": 1, "first": [f"val/0/{9:056x}/"]},
-        "pose_45 list: line that names no known image": {
+        "occlusion list: line is a duplicate": {
+            "count": 1,
+            "first": [f"val/0/{9:056x}/"],
+        },
+        "pose_45 list: line names no known image": {
             "count": 1,
             "first": [f"3/{99:056x}/8.jpg"],
         },
         "contempt is not among the classes": {"count": 2, "first": [ids[0], ids[2]]},
-        "label 10 is no expression": {"count": 1, "first": [ids[1]]},
+        "label 10 is not an expression": {"count": 1, "first": [ids[1]]},
     }
     # The same when read back, and no file beside those of TFDS.
     again = Builder(data_dir=root / "built")
@@ -293,14 +296,14 @@ def test_bad_rows_and_images_are_skipped_and_named(root):
     assert skipped == {
         "image is missing": [0],
         "image is damaged (OSError)": [1],
-        "another row of the same image": [2],
+        "row is a duplicate": [2],
         "label 11 outside the codes": [20],
         "label 'happy' outside the codes": [21],
-        "row whose values are no numbers": [22, 23],
+        "row has values that are not numbers": [22, 23],
         "face box is empty or outside the image": [24, 25],
-        "row of 6 fields, not 9": [26],
+        "row has 6 fields, not 9": [26],
         "contempt is not among the classes": [7, 11],
-        "label 10 is no expression": [8],
+        "label 10 is not an expression": [8],
     }
     facts = builder.info.metadata["skipped"].values()
     assert all(fact["count"] == len(fact["first"]) for fact in facts)
@@ -329,7 +332,7 @@ def test_more_skips_than_names(root):
     with open(training(root), "a", newline="") as file:
         csv.writer(file).writerows(row(number, 9) for number in range(100, 150))
     skipped = build(Builder, root).info.metadata["skipped"]
-    facts = skipped["label 9 is no expression"]
+    facts = skipped["label 9 is not an expression"]
     assert facts["count"] == 50
     assert len(facts["first"]) == len(set(facts["first"])) == 20
 
@@ -358,11 +361,11 @@ def test_bad_files_of_the_small_release(root):
     skipped = builder.info.metadata["skipped"]
     assert skipped["image is missing"]["first"] == ["train_set/0"]
     assert skipped["no label"]["first"] == [f"train_set/{n}" for n in (50, 51, 52)]
-    assert skipped["annotation exp is damaged, so left out"]["first"] == [
+    assert skipped["annotation exp is damaged and ignored"]["first"] == [
         "51_exp.npy",
         "52_exp.npy",
     ]
-    assert skipped["annotation lnd is damaged, so left out"]["first"] == ["53_lnd.npy"]
+    assert skipped["annotation lnd is damaged and ignored"]["first"] == ["53_lnd.npy"]
     assert skipped["annotation val is missing"]["first"] == ["50_val.npy", "53_val.npy"]
 
 
@@ -386,7 +389,7 @@ def test_incomplete_tree(root, missing, config):
 def test_a_list_without_its_header(root):
     lines = training(root).read_text().splitlines(keepends=True)
     training(root).write_text("".join(lines[1:]))
-    with pytest.raises(ValueError, match="put this line on top"):
+    with pytest.raises(ValueError, match="put it on top"):
         build(Builder, root)
     assert nothing_is_left(root)
 

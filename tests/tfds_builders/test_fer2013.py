@@ -221,7 +221,7 @@ def test_folders_of_images(tmp_path, arrays, folders, splits):
 def test_two_folders_for_one_split_are_an_error(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "Training").mkdir()
-    with pytest.raises(ValueError, match="Two folders for split train"):
+    with pytest.raises(ValueError, match="Two folders are split train"):
         build(tmp_path, tmp_path / "data")
 
 
