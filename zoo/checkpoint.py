@@ -11,10 +11,12 @@ import numpy as np
 # What reading a file may raise whose bytes are not those that were written.
 _DAMAGED = (
     zipfile.BadZipFile,
+    AttributeError,
     EOFError,
     KeyError,
     NotImplementedError,
     OSError,
+    RuntimeError,
     ValueError,
 )
 
@@ -83,7 +85,7 @@ def read_state(path):
     if not pathlib.Path(path).exists():
         return None
     with _opened(path) as arrays:
-        return json.loads(str(arrays["state"]))
+        return json.loads(arrays["state"].item())
 
 
 def restore(path, network):
@@ -100,7 +102,7 @@ def restore(path, network):
             for index, variable in enumerate(variables)
         }
         received = {name: arrays[name] for name in arrays.files if name != "state"}
-    shapes = {name: value.shape for name, value in received.items()}
+        shapes = {name: value.shape for name, value in received.items()}
     if shapes != expected:
         different = sorted(
             name
@@ -130,6 +132,6 @@ def _opened(path):
             yield arrays
     except _DAMAGED as error:
         raise ValueError(
-            f"The checkpoint is damaged. Received: {str(path)!r}: {error}. Delete it "
+            f"The checkpoint {str(path)!r} is damaged: {str(error)[:500]}. Delete it "
             "to train this stage again, or choose another --out."
         ) from error
