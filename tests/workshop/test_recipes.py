@@ -21,7 +21,7 @@ from zoo import data, evaluate, recipes, train
 from zoo.recipe import Recipe
 from zoo.recipes.scan_cci_raf_db import BackboneSGD
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
+NAMES = recipes.NAMES
 BUILDERS = pathlib.Path(__file__).parents[2] / "tfds_builders"
 
 
@@ -32,7 +32,7 @@ def tfds_name(recipe):
 
 @pytest.fixture(params=NAMES)
 def recipe(request):
-    return train.find(request.param)
+    return recipes.load(request.param)
 
 
 def test_every_paper_has_its_recipes():
@@ -146,10 +146,10 @@ def test_layers_of_the_backbone_and_they_alone_are_named_as_its_optimizer_knows_
 
 
 def test_the_rates_fall_as_said():
-    half = train.find("patt_lite_paper_raf_db").stages[1]
+    half = recipes.load("patt_lite_paper_raf_db").stages[1]
     rate = half.schedule(half.rate, 500 * 7, 500)
     assert float(rate(80 * 7)) == pytest.approx(half.rate / 2)
-    stage = train.find("scan_cci_raf_db").stages[0]
+    stage = recipes.load("scan_cci_raf_db").stages[0]
     rate = stage.schedule(stage.rate, 60 * 7, 60)
     assert float(rate(6)) == pytest.approx(stage.rate)
     assert float(rate(7)) == pytest.approx(0.95 * stage.rate)
@@ -313,7 +313,7 @@ def test_images_with_a_box_are_cut_to_it_and_landmarks_with_them(tfds_folder):
 def test_a_run_is_measured_on_another_dataset_than_its_own(tfds_folder, tmp_path):
     folder = tfds_folder("affectnet/full_7")
     tfds_folder("fed_ro")
-    recipe = train.find("scan_cci_fed_ro").facts()
+    recipe = recipes.load("scan_cci_fed_ro").facts()
     (tmp_path / "run.json").write_text(json.dumps({"recipe": recipe}))
     model = models.PAttLite(7, input_size=64, backbone_weights=None)
     model.save(tmp_path / "model.keras")
