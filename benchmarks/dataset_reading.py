@@ -1,20 +1,20 @@
-"""How fast is a built dataset read, and how much memory does building it take?
+"""Speed of reading a prepared dataset, and memory to prepare it.
 
     python -m benchmarks.dataset_reading --data FER2013_DIR [--out FILE]
 
-FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and built
+FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and prepared
 with TFDS.
 
-Reading: every image of the training split, decoded, shuffled and batched by tf.data,
-three ways, side by side in every round: `memory`, from the arrays
-(`from_tensor_slices`); `built`, from the built dataset; `cached`, from the built
-dataset behind `.cache()`, filled in the first round. Each gives every image and its
-label, with the same shuffle buffer, batch and prefetch. The first round warms up and is
-not counted. A ratio is that way's speed over the speed from memory, in the same round;
-median, lowest and highest over the rounds. Above 1 is faster than memory.
+Reading: every image of the training split with its label, decoded, shuffled and batched
+by tf.data, from three sources in turn in every round: `memory`, the arrays
+(`from_tensor_slices`); `built`, the prepared dataset; `cached`, the prepared dataset
+behind `.cache()`, filled in the first round. All have the same shuffle buffer, batch
+size and prefetch. The first round warms up and is not counted. A ratio compares the
+speed with that from memory in the same round, above 1 is faster; reported are the
+median, the lowest and the highest over the rounds.
 
-Memory: the peak of a build (`resource.getrusage`), each in a process of its own, at two
-sizes that both exceed what a builder keeps in memory (16 MiB of examples).
+Memory: the peak (`resource.getrusage`) of preparing the dataset in a new process, at
+two sizes that both exceed what a builder keeps in memory (16 MiB of examples).
 """
 
 import argparse
@@ -36,7 +36,7 @@ BATCH, SHUFFLE = 64, 4096
 
 
 def build(manual, data):
-    """Builds; returns the peak of this process' memory in MiB."""
+    """Prepares the dataset; returns the peak memory of this process in MiB."""
     import tensorflow_datasets as tfds
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
@@ -49,7 +49,7 @@ def build(manual, data):
 
 
 def memory(images, labels, sizes, folder):
-    """The peak of a build at every size."""
+    """Peak memory of preparing each size."""
     measured = []
     for rows in sizes:
         manual, data = folder / f"manual_{rows}", folder / f"data_{rows}"
@@ -75,7 +75,7 @@ def memory(images, labels, sizes, folder):
 
 
 def reading(images, labels, data, rounds):
-    """Images a second of every way, and ratios to the speed from memory."""
+    """Images per second from each source, and ratios to the speed from memory."""
     import tensorflow as tf
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
@@ -118,7 +118,7 @@ def spread(values, digits):
 
 
 def main():
-    """Parses, measures, writes."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,25 +1,27 @@
-"""What does `zoo.train` cost beside plain Keras, and PAL beside cross-entropy?
+"""Overhead of `zoo.train` over plain Keras, and of PAL over cross-entropy.
 
     python -m benchmarks.training [--out FILE]
 
-Drawn images of 48x48, gray; speed does not depend on what they show. Everything runs
-side by side in every round, and a ratio is of one round; median, lowest and highest
-over the rounds. The first epoch of each run compiles and warms up and is not counted.
+Images are random, 48x48, grayscale; speed does not depend on their content. All
+variants run in turn in every round, and a ratio compares runs of the same round;
+reported are the median, the lowest and the highest over the rounds. The first epoch of
+each run compiles and warms up and is not counted.
 
-Training: a stage of `zoo.train` (batches, the averages' own network, validation,
-checkpoints, logs) against a bare `model.fit` of the same network, with the same
-optimizer, augmentation, batch and validation images, from arrays. Above 1 is faster
-than the bare `fit`.
+Training: a stage of `zoo.train` (batches, the network of averaged weights, validation,
+checkpoints, logs) against a bare `model.fit` of the same network from arrays, with the
+same optimizer, augmentation, batch size and validation images. A ratio above 1 means
+faster than the bare `fit`.
 
-PAL: seconds of an epoch of `PrivilegedAttribution` over those of cross-entropy alone,
+PAL: seconds per epoch of `PrivilegedAttribution` over those of cross-entropy alone,
 both by a bare `fit` on the same images without augmentation.
 
-Input: batches alone, without training: images a second as they are and with MixUp,
-over those that train with the fastest network.
+Input: images per second of the batches alone, as they are and with MixUp, over those
+that the fastest network trains on.
 """
 
 import argparse
 import contextlib
+import csv
 import functools
 import io
 import json
@@ -33,15 +35,16 @@ import numpy as np
 
 from benchmarks.dataset_reading import spread
 from keras_fer import LABELS, training
-from zoo import train
-from zoo.batches import Batches
+from keras_fer.models.backbones import freeze_batch_norm
+from zoo.batches import Batches, Examples
 from zoo.data import Faces
 from zoo.environment import environment
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.patt_lite_ferplus import varied
+from zoo.trainer import Run, build, train_stage
 
 ATTENTION = {"backbone": "mobilenet_v1", "grayscale": True}
-# The last number is the share of the images that a slow network gets.
+# Architecture, arguments, and the share of the images for slow networks.
 MODELS = {
     "PAtt-Lite": ("PAttLite", {"grayscale": True}, 1),
     "LLAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "llam"}, 1),
@@ -51,7 +54,7 @@ MODELS = {
 
 
 def draw(count, seed):
-    """Faces without faces."""
+    """Random images and classes."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, 48, 48, 1), "uint8")
     targets = np.eye(7, dtype="float32")[np.arange(count) % 7]
@@ -59,40 +62,38 @@ def draw(count, seed):
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of every epoch."""
+    """Seconds of each epoch."""
 
     def on_train_begin(self, logs=None):
-        """Starts."""
+        """Starts the clock."""
         self.seconds, self._last = [], time.time()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Takes the time."""
+        """Stops the time of an epoch."""
         now = time.time()
         self.seconds.append(now - self._last)
         self._last = now
 
 
 def ours(recipe, faces, validation):
-    """Seconds of every epoch of a stage of `zoo.train`."""
+    """Seconds of each epoch of a stage of `zoo.train`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
+    model = build(recipe, faces.labels, stage.input_size)
     with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder) / "stage0.weights.h5"
+        run = Run(recipe, faces, validation, pathlib.Path(folder))
         with contextlib.redirect_stdout(io.StringIO()):
-            train.train_stage(
-                model, recipe, stage, [0], faces, validation, file, train.Devices()
-            )
-        rows = (file.with_name("stage0.csv")).read_text().splitlines()
-    return [float(row.split(",")[-1]) for row in rows[1:]]
+            train_stage(run, 0, model)
+        with run.log_of(0).open() as file:
+            return [float(row["seconds"]) for row in csv.DictReader(file)]
 
 
 def bare(recipe, faces, validation):
-    """Seconds of every epoch of `model.fit`, as one would write it by hand."""
+    """Seconds of each epoch of a plain `model.fit`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     images = keras.Input(faces.images.shape[1:])
     augmented = keras.Sequential(stage.augmentation())(images)
     network = type(model)(images, model(augmented))
@@ -100,7 +101,7 @@ def bare(recipe, faces, validation):
 
 
 def fit(network, recipe, x, faces, validation=None):
-    """Compiles and fits."""
+    """Compiles and fits; returns the seconds of each epoch."""
     (stage,) = recipe.stages
     steps = stage.epochs * -(-len(faces) // recipe.batch)
     network.compile(
@@ -127,11 +128,11 @@ def fit(network, recipe, x, faces, validation=None):
 
 
 def pal(recipe, faces, weight):
-    """Seconds of every epoch with PAL, or with `None` of cross-entropy alone."""
+    """Seconds of each epoch with PAL, or of cross-entropy alone for `None`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     if weight is None:
         return fit(model, recipe, faces.images, faces)
     landmarks = np.random.default_rng(0).uniform(0.2, 0.8, (len(faces), 51, 2))
@@ -141,20 +142,16 @@ def pal(recipe, faces, weight):
 
 
 def reading(faces, batch, rounds):
-    """Images a second of batches alone, of every kind and round."""
+    """Images per second of batches alone, of each kind and round."""
     steps = Batches.per_epoch(len(faces), batch)
     kinds = {"as they are": [], "with MixUp": [keras.layers.MixUp()]}
     speeds = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):
         for kind, mixing in kinds.items():
-            batches = Batches(
-                lambda rows: faces.images[rows],
-                faces.targets,
-                batch,
-                [turn],
-                steps,
-                mixing=mixing,
+            examples = Examples(
+                lambda rows: faces.images[rows], faces.targets, mixing=mixing
             )
+            batches = Batches(examples, batch, [turn], steps)
             start = time.perf_counter()
             count = sum(len(batches[index][0]) for index in range(steps))
             speeds[kind].append(count / (time.perf_counter() - start))
@@ -162,17 +159,15 @@ def reading(faces, batch, rounds):
 
 
 def main():
-    """Parses, measures, writes."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--images", type=int, default=5120, help="of an epoch")
-    parser.add_argument("--size", type=int, default=64, help="of the networks' input")
+    parser.add_argument("--images", type=int, default=5120, help="images per epoch")
+    parser.add_argument("--size", type=int, default=64, help="the networks' input size")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument(
-        "--epochs", type=int, default=3, help="of each run, besides one"
-    )
+    parser.add_argument("--epochs", type=int, default=3, help="counted epochs per run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     options = parser.parse_args()
@@ -185,27 +180,27 @@ def main():
         )
         stage = Stage(options.epochs + 1, 1e-4, options.size, augmentation=varied)
         recipe = Recipe(architecture, arguments, "drawn", (stage,), batch=options.batch)
-        ways = {
+        variants = {
             "bare": functools.partial(bare, recipe, faces, validation),
             "zoo.train": functools.partial(ours, recipe, faces, validation),
             "cross-entropy": functools.partial(pal, recipe, faces, None),
             "PAL": functools.partial(pal, recipe, faces, 1.0),
         }
-        seconds = {way: [] for way in ways}
+        seconds = {variant: [] for variant in variants}
         for _ in range(options.rounds):
-            for way, run in ways.items():
+            for variant, measure in variants.items():
                 # The fastest epoch: other work on the machine only ever adds.
-                seconds[way].append(min(run()[1:]))
+                seconds[variant].append(min(measure()[1:]))
                 keras.backend.clear_session()
         speeds = {
-            way: [len(faces) / each for each in values]
-            for way, values in seconds.items()
+            variant: [len(faces) / each for each in values]
+            for variant, values in seconds.items()
         }
         fastest = max(fastest, *speeds["zoo.train"])
         measured[name] = {
             "images": len(faces),
             "images_per_second": {
-                way: spread(values, 0) for way, values in speeds.items()
+                variant: spread(values, 0) for variant, values in speeds.items()
             },
             "zoo_train_to_bare_fit": spread(
                 [
@@ -241,7 +236,7 @@ def main():
             "rounds": options.rounds,
             "models": measured,
             "input": alone,
-            # Other work on the machine at the end; ratios spread where it is high.
+            # Where other work is high, ratios spread more.
             "load_average": round(os.getloadavg()[0], 1),
             "environment": environment(),
         }

@@ -26,6 +26,7 @@ import numpy as np
 from keras import layers
 
 from keras_fer import training
+from keras_fer.console import print_error
 from zoo import data
 from zoo.environment import environment
 from zoo.evaluation.metrics import scores
@@ -132,7 +133,16 @@ def main():
         "--out", type=pathlib.Path, metavar="FILE", help="write JSON there"
     )
     options = parser.parse_args()
+    try:
+        compare(options)
+    except (FloatingPointError, OSError, ValueError) as error:
+        print_error("zoo.privileged", error)
+        return 1
+    return 0
 
+
+def compare(options):
+    """Trains and measures both rows, prints and writes them."""
     files = {
         name: train(
             recipe(weight, options.epochs, options.seed),
@@ -165,7 +175,6 @@ def main():
             "environment": environment(),
         }
         options.out.write_text(json.dumps(result, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

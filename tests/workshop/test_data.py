@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from keras_fer.labels import LABELS
 from tests.tfds_builders import write_fer2013
@@ -49,6 +52,65 @@ def test_copies_of_an_image_stay_on_one_side(folder):
     assert len(kept) + len(held) == 60 and 0 < len(held) < 60
     assert not data.occurs_in(held.images, kept.images).any()
     assert data.occurs_in(kept.images, faces.images).all()
+
+
+@pytest.fixture(scope="module")
+def copies():
+    """600 drawn images, each with a re-encoded and a brightened copy and a twin."""
+    originals = write_fer2013.draw(600)
+    encoded = []
+    for image in originals:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "JPEG", quality=70)
+        encoded.append(np.asarray(Image.open(buffer)))
+    brighter = np.clip(originals * 0.8 + 30, 0, 255).astype("uint8")
+    images = np.concatenate([originals, np.stack(encoded), brighter, originals])
+    return images[..., None]
+
+
+def faces_of(images):
+    number = len(images)
+    targets = np.tile(np.eye(7, dtype="float32")[0], (number, 1))
+    rows = np.arange(number)
+    return data.Faces(images, targets, np.ones(number, bool), rows, LABELS[:7])
+
+
+def held_out(faces, **options):
+    """Whether each image is held out, `(N,)`, in the order of `rows`."""
+    kept, held = data.hold_out(faces, **options)
+    both = np.concatenate([kept.rows, held.rows])
+    np.testing.assert_array_equal(np.sort(both), np.arange(len(faces)))
+    result = np.zeros(len(faces), bool)
+    result[held.rows] = True
+    return result
+
+
+def test_near_duplicates_stay_on_one_side(copies):
+    sides = held_out(faces_of(copies)).reshape(4, -1)
+    assert (sides == sides[0]).mean() == 1
+    # About one in twelve: 50 of 600, give or take four standard deviations.
+    assert 22 < sides[0].sum() < 78
+    # Without it, only the twins stay together.
+    exact = held_out(faces_of(copies), duplicates="exact").reshape(4, -1)
+    np.testing.assert_array_equal(exact[3], exact[0])
+    for other in exact[1:3]:
+        assert (other != exact[0]).sum() > 30
+
+
+@pytest.mark.parametrize("duplicates", data.DUPLICATES)
+def test_the_part_of_an_image_does_not_depend_on_its_position(copies, duplicates):
+    faces = faces_of(copies)
+    sides = held_out(faces, duplicates=duplicates)
+    np.testing.assert_array_equal(held_out(faces, duplicates=duplicates), sides)
+    order = np.random.default_rng(1).permutation(len(copies))
+    moved = held_out(faces_of(copies[order]), duplicates=duplicates)
+    np.testing.assert_array_equal(moved, sides[order])
+
+
+def test_unknown_duplicates_are_refused(copies):
+    message = "duplicates must be one of near, exact, got 'same'"
+    with pytest.raises(ValueError, match=message):
+        data.hold_out(faces_of(copies[:5]), duplicates="same")
 
 
 def test_missing_data_say_what_is_missing(tmp_path):
@@ -157,10 +219,11 @@ def test_tfds_gives_what_the_arrays_give(twice, monkeypatch, dataset, split, laz
     if dataset == "ferplus":
         assert 0 < arrays.scored.sum() < len(arrays)
     assert_same_faces(built, arrays)
-    parts = zip(data.hold_out(built, 4), data.hold_out(arrays, 4), strict=True)
-    for one, other in parts:
-        assert len(one)
-        assert_same_faces(one, other)
+    for duplicates in data.DUPLICATES:
+        parts = (data.hold_out(each, 4, duplicates) for each in (built, arrays))
+        for one, other in zip(*parts, strict=True):
+            assert len(one)
+            assert_same_faces(one, other)
 
 
 def test_unread_images_are_as_read_ones(twice, monkeypatch):

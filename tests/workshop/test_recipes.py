@@ -18,7 +18,7 @@ from keras_fer.labels import DATASET_CODES
 from tests.tfds_builders import drawn_faces, test_affectnet, write_fer2013
 from tests.tfds_builders.drawn_faces import draw
 from zoo import data, evaluate, recipes, train
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, Stage
 from zoo.recipes.scan_cci_raf_db import BackboneSGD
 
 NAMES = recipes.NAMES
@@ -104,6 +104,53 @@ def test_optimizer_and_schedule(recipe):
         rates = [float(rate(step)) for step in steps] if callable(rate) else [rate]
         assert max(rates) == pytest.approx(stage.rate)
         assert min(rates) > 0
+
+
+def test_choices_are_checked():
+    recipe = recipes.load("patt_lite_fer2013")
+    message = "duplicates must be one of near, exact, got 'none'"
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(recipe, duplicates="none")
+    message = "backbone of a stage must be one of learned, frozen, cached, got 'warm'"
+    with pytest.raises(ValueError, match=message):
+        Stage(1, 1e-3, 48, backbone="warm")
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"validation": "public_test"},
+        {"train": "train+public_test[:50%]"},
+        # Not the one that is reported, but a test split all the same.
+        {"validation": "public_test", "test": "private_test"},
+        {"validation": "fold_3", "test": "fold_3"},
+    ],
+)
+def test_a_test_split_is_for_reporting_alone(splits):
+    recipe = recipes.load("patt_lite_fer2013")
+    with pytest.raises(ValueError, match="must not name a test split, got '.*'. Test"):
+        dataclasses.replace(recipe, **splits)
+
+
+def test_facts_of_an_older_run_are_those_of_the_recipe():
+    recipe = recipes.load("patt_lite_ferplus")
+    facts = json.loads(json.dumps(recipe.facts()))
+    assert recipe.differences(facts) == []
+    # Prose may have changed since, and attributes may have been added.
+    facts["optimizer"] = """def adamw(rate, **options):
+    '''Another docstring.'''
+    # And a comment.
+    return keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=3.0,
+                                  **options)"""
+    del facts["duplicates"], facts["stages"][2]["patience"]
+    assert recipe.differences(facts) == []
+    # But not what they do.
+    facts["optimizer"] = facts["optimizer"].replace("3.0", "2.0")
+    facts["stages"][1]["epochs"] += 1
+    facts["batch"] = 32
+    assert sorted(recipe.differences(facts)) == ["batch", "optimizer", "stages"]
+    other = dataclasses.replace(recipe, duplicates="exact")
+    assert other.differences(json.loads(json.dumps(recipe.facts()))) == ["duplicates"]
 
 
 def test_facts_are_json(recipe):

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -19,7 +20,7 @@ from keras import layers
 from keras_fer import zoo
 from tests.workshop import train_worker
 from tests.workshop.train_worker import RECIPES, draw
-from zoo import checkpoint, data, recipes, train, trainer
+from zoo import checkpoint, data, evaluate, recipes, train, trainer
 from zoo.recipe import Stage, constant
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -255,6 +256,78 @@ def test_checkpoints_that_do_not_fit_are_refused(refused, runs, folder, tmp_path
     shutil.copy(folder / "train.npz", out / "stage0.weights.h5")
     line = refused("frozen", *place, known=RECIPES)
     assert "stage0.weights.h5' is damaged or of another model: " in line
+
+
+def test_two_processes_do_not_train_in_one_folder(refused, folder, tmp_path):
+    code = (
+        "import sys; from zoo import checkpoint\n"
+        "with checkpoint.locked(sys.argv[1]): print('held', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout.readline() == b"held\n"
+        line = refused(
+            "frozen", "--data", folder, "--out", tmp_path, "--resume", known=RECIPES
+        )
+        assert line.startswith("OSError: Another process is training in ")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+    # The lock ends with its process.
+    with checkpoint.locked(tmp_path):
+        pass
+
+
+# === The public test split ===
+
+
+@pytest.fixture
+def opened():
+    """Names of the files that are opened while a test runs."""
+    names, active = [], [True]
+
+    def note(event, arguments):
+        if active and event == "open":
+            names.append(str(arguments[0]))
+
+    sys.addaudithook(note)  # There is no way to remove it.
+    yield names
+    active.clear()
+
+
+@pytest.mark.parametrize("public_test", [b"poison", None])
+def test_training_and_selection_never_open_the_public_test_split(
+    tmp_path, opened, public_test
+):
+    folder = draw(tmp_path, 200)
+    for name in ("public_test.npz", "public_test_landmarks.npz"):
+        if public_test:
+            (folder / name).write_bytes(public_test)
+    recipe = dataclasses.replace(
+        RECIPES["pal"], stages=(Stage(1, 1e-3, 48, backbone="frozen"),)
+    )
+    out = tmp_path / "run"
+    opened.clear()
+    train.train(recipe, folder, out)
+    by_training = opened.copy()
+    opened.clear()
+    # No temperature may fit a model that has hardly learned: to get so far is enough.
+    with contextlib.suppress(ValueError):
+        evaluate.store_temperature(out, folder)
+    for names in (by_training, opened):
+        assert str(folder / "train.npz") in names
+        assert [name for name in names if "test.npz" in name] == []
+        assert [name for name in names if "test_landmarks" in name] == []
+    assert str(folder / "train_landmarks.npz") in by_training
+    # The split is where it would have been found.
+    with pytest.raises((ValueError, FileNotFoundError), match="public_test.npz"):
+        evaluate.evaluate(out, "default", folder)
 
 
 @pytest.mark.slow
