@@ -2,7 +2,7 @@
 
     python -m benchmarks.dataset_reading --data FER2013_DIR [--out FILE]
 
-FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and built
+FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and prepared
 with TFDS.
 
 Reading: all images of the training split, decoded, shuffled and batched by tf.data,

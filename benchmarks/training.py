@@ -19,6 +19,7 @@ the training speed of the fastest network.
 
 import argparse
 import contextlib
+import csv
 import functools
 import io
 import json
@@ -32,11 +33,12 @@ import numpy as np
 from benchmarks import record
 from benchmarks.record import spread
 from keras_fer import LABELS, training
-from zoo import train
-from zoo.batches import Batches
+from keras_fer.models.backbones import freeze_batch_norm
+from zoo.batches import Batches, Examples
 from zoo.data import Faces
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.patt_lite_ferplus import varied
+from zoo.trainer import Run, build, train_stage
 
 ATTENTION = {"backbone": "mobilenet_v1", "grayscale": True}
 # The last number is the fraction of the images: a slow network gets fewer.
@@ -71,26 +73,24 @@ class Clock(keras.callbacks.Callback):
 
 
 def ours(recipe, faces, validation):
-    """Seconds of every epoch of a stage of `zoo.train`."""
+    """Seconds of each epoch of a stage of `zoo.train`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
+    model = build(recipe, faces.labels, stage.input_size)
     with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder) / "stage0.weights.h5"
+        run = Run(recipe, faces, validation, pathlib.Path(folder))
         with contextlib.redirect_stdout(io.StringIO()):
-            train.train_stage(
-                model, recipe, stage, [0], faces, validation, file, train.Devices()
-            )
-        rows = (file.with_name("stage0.csv")).read_text().splitlines()
-    return [float(row.split(",")[-1]) for row in rows[1:]]
+            train_stage(run, 0, model)
+        with run.log_of(0).open() as file:
+            return [float(row["seconds"]) for row in csv.DictReader(file)]
 
 
 def bare(recipe, faces, validation):
     """Seconds of every epoch of a plain `model.fit`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     images = keras.Input(faces.images.shape[1:])
     augmented = keras.Sequential(stage.augmentation())(images)
     network = type(model)(images, model(augmented))
@@ -128,8 +128,8 @@ def pal(recipe, faces, weight):
     """Seconds of every epoch with PAL, or for `weight=None` with cross-entropy."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     if weight is None:
         return fit(model, recipe, faces.images, faces)
     landmarks = np.random.default_rng(0).uniform(0.2, 0.8, (len(faces), 51, 2))
@@ -145,14 +145,10 @@ def reading(faces, batch, rounds):
     speeds = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):
         for kind, mixing in kinds.items():
-            batches = Batches(
-                lambda rows: faces.images[rows],
-                faces.targets,
-                batch,
-                [turn],
-                steps,
-                mixing=mixing,
+            examples = Examples(
+                lambda rows: faces.images[rows], faces.targets, mixing=mixing
             )
+            batches = Batches(examples, batch, [turn], steps)
             start = time.perf_counter()
             count = sum(len(batches[index][0]) for index in range(steps))
             speeds[kind].append(count / (time.perf_counter() - start))
