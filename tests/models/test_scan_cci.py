@@ -90,7 +90,7 @@ def test_the_loss_in_fit_is_that_of_the_paper(model, images, targets, weighted):
         metrics=["accuracy"],
     )
     history = model.fit(
-        images,
+        batch,
         np.eye(3)[classes] if one_hot else classes,
         sample_weight=sample_weight if weighted else None,
         batch_size=14,
