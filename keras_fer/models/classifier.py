@@ -26,14 +26,12 @@ class ExpressionClassifier(keras.Model):
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the outputs."""
-        labels: tuple[str, ...] = self.get_layer("probabilities").labels
-        return labels
+        return self.get_layer("probabilities").labels
 
     @property
     def input_size(self) -> int:
         """Side in pixels of the square to which the model resizes images."""
-        size: int = self.get_layer("normalization").size
-        return size
+        return self.get_layer("normalization").size
 
     def replace_head(self, labels: Sequence[str]) -> Self:
         """Builds a model for other classes on the layers of this one.

@@ -109,10 +109,7 @@ class VotingClassifier(ExpressionClassifier):
     def compute_metrics(
         self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> dict[str, Any]:
-        metrics: dict[str, Any] = super().compute_metrics(
-            x, y, self.prediction(y_pred), sample_weight
-        )
-        return metrics
+        return super().compute_metrics(x, y, self.prediction(y_pred), sample_weight)
 
     @staticmethod
     def loss_arguments(
