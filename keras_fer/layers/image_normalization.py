@@ -1,7 +1,11 @@
 """Resizing and normalization as part of a model's graph."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_fer.layers.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
@@ -30,17 +34,17 @@ class ImageNormalization(keras.layers.Layer):
             rank or number of channels.
     """
 
-    def __init__(self, size, grayscale=False, **kwargs):
+    def __init__(self, size: int, grayscale: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(size, int) or size < 1:
             raise ValueError(f"size must be a positive integer, got {size!r}.")
         self.size = size
         self.grayscale = grayscale
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self._check(input_shape)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         self._check(images.shape)
         images = ops.cast(images, "float32")
         if self.grayscale:
@@ -58,10 +62,10 @@ class ImageNormalization(keras.layers.Layer):
         images = images * ops.ones((1, 1, 1, 3), dtype="float32")
         return ops.cast(images / 127.5 - 1.0, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.size, self.size, 3)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "size": self.size,
@@ -69,7 +73,7 @@ class ImageNormalization(keras.layers.Layer):
         }
 
     @staticmethod
-    def _check(shape):
+    def _check(shape: Shape) -> None:
         if len(shape) != 4 or shape[-1] not in (None, 1, 3):
             raise ValueError(
                 "images must have shape (batch, height, width, 1) or (batch, height, "
@@ -78,7 +82,7 @@ class ImageNormalization(keras.layers.Layer):
             )
 
 
-def _filter(length, size):
+def _filter(length: int | Tensor, size: int) -> Tensor:
     """Weights of bilinear resizing along one axis, `(size, length)`.
 
     Each output pixel is a triangle around its center in the input, one input pixel

@@ -39,5 +39,7 @@ def test_equals_plain_loops(shape, size):
 )
 def test_other_arguments_are_refused(arguments):
     ((name, value),) = arguments.items()
-    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+    with pytest.raises(
+        ValueError, match=rf"{name} must be .*positive integer, got {value}\."
+    ):
         CBAM(**arguments)
