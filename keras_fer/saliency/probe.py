@@ -280,7 +280,7 @@ def _logits(operation: Any, inputs: Any, outputs: Any) -> Any:
     )
 
 
-class _DenseLogits(layers.Layer):  # type: ignore[misc]
+class _DenseLogits(layers.Layer):
     """A dense layer without its activation, on the same weights."""
 
     def __init__(self, dense: keras.layers.Dense) -> None:
