@@ -133,8 +133,7 @@ def _attention_layer(model: keras.Model, layer: str | None) -> Any:
     def visit(operation: Any, inputs: Any, call: Any) -> Any:
         outputs = call()
         if "return_attention" in inspect.signature(operation.call).parameters:
-            node = operation._inbound_nodes[outputs._keras_history.node_index]
-            found[operation.name] = (operation, node.input_tensors)
+            found[operation.name] = (operation, inputs)
         return outputs
 
     (old,) = model.inputs

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 from keras import layers, ops
-from keras.src.models.functional import Functional
 
+from keras_fer._compat import is_functional, run_graph
 from keras_fer.layers.class_probabilities import ClassProbabilities
 
 # The default layer has at least 14x14 positions, or 6x6 where images are small.
@@ -214,7 +214,7 @@ def unfold(model: keras.Model, inputs: Any, visit: Visit) -> Any:
         for layer in model.layers:
             inputs = step(layer, inputs)
         return inputs
-    return model._run_through_graph(inputs, call_fn=step)
+    return run_graph(model, inputs, step)
 
 
 def check_model(model: Any) -> None:
@@ -233,9 +233,9 @@ def check_model(model: Any) -> None:
 
 def is_graph(operation: Any) -> bool:
     """Whether a layer is a functional or sequential model with Keras' own `call`."""
-    return isinstance(operation, keras.Model) and type(operation).call in (
-        Functional.call,
-        keras.Sequential.call,
+    return is_functional(operation) or (
+        isinstance(operation, keras.Sequential)
+        and type(operation).call is keras.Sequential.call
     )
 
 
@@ -280,7 +280,7 @@ def _logits(operation: Any, inputs: Any, outputs: Any) -> Any:
     )
 
 
-class _DenseLogits(layers.Layer):  # type: ignore[misc]
+class _DenseLogits(layers.Layer):
     """A dense layer without its activation, on the same weights."""
 
     def __init__(self, dense: keras.layers.Dense) -> None:

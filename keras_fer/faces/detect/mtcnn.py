@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_fer._compat import wrap_network
 from keras_fer.faces.detect.base import Detection, Detector, import_package
 
 # Proposals kept per scale of the image; a face takes about ten.
@@ -33,19 +34,11 @@ def load() -> Detector:
     mtcnn = import_package("mtcnn")
     from mtcnn.stages import StageONet, StagePNet, StageRNet
 
-    class BoundedStagePNet(StagePNet):  # type: ignore[misc]
-        """Passes on the strongest proposals of each scale only.
-
-        mtcnn compares all pairs of proposals, in memory that grows with the square of
-        their number: 22 GB for a thousand faces without this.
-        """
-
-        def __init__(self) -> None:
-            super().__init__()
-            network = self._model  # type: ignore[has-type]
-            self._model = lambda images: strongest(*network(images))
-
-    network = mtcnn.MTCNN(stages=[BoundedStagePNet, StageRNet, StageONet])
+    # mtcnn compares all pairs of proposals, in memory that grows with the square of
+    # their number: 22 GB for a thousand faces. So it gets the strongest of each scale.
+    proposals = StagePNet()
+    wrap_network(proposals, lambda network: lambda images: strongest(*network(images)))
+    network = mtcnn.MTCNN(stages=[proposals, StageRNet, StageONet])
     return Detector("mtcnn", functools.partial(_run, network), min_confidence=0.9)
 
 
