@@ -6,9 +6,8 @@ from keras.src.testing import TestCase
 
 from keras_fer import layers
 
-# Arguments and shapes: of the input, the output, and the numbers of trainable and of
-# other weights.
 FEATURES = (2, 6, 6, 8)
+# Arguments, input shapes, output shape, and numbers of trainable and of other weights.
 CASES = {
     "CBAM": ({"ratio": 4}, [FEATURES], FEATURES, 5, 0),
     "ClassProbabilities": ({"labels": ["a", "b", "c"]}, [(2, 3)], (2, 3), 0, 0),

@@ -1,7 +1,10 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
 
+from keras_fer import models
 from keras_fer.models import backbones
 from tests.contract import count, disturb
 
@@ -122,6 +125,16 @@ def test_weights_come_back(tmp_path):
     again = backbones.resnet18(64, "stride_8", weights=tmp_path / "backbone.weights.h5")
     for a, b in zip(backbone.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_no_model_downloads_weights_unless_asked():
+    functions = [getattr(models, name) for name in models.__all__]
+    functions = [each for each in functions if inspect.isfunction(each)]
+    assert len(functions) == 5
+    for each in functions:
+        assert inspect.signature(each).parameters["backbone_weights"].default is None
+    for each in backbones.BACKBONES.values():
+        assert inspect.signature(each).parameters["weights"].default is None
 
 
 def test_other_cuts_are_refused():
