@@ -16,8 +16,12 @@ _DAMAGED = (
     KeyError,
     NotImplementedError,
     OSError,
+    RuntimeError,  # A flipped bit makes zipfile ask for a password.
     ValueError,
 )
+
+
+_COUNT = "variables"
 
 
 @contextlib.contextmanager
@@ -80,6 +84,8 @@ def save(path, network, state):
         for group, variables in _variables(network).items()
         for index, variable in enumerate(variables)
     }
+    # A damaged directory of a zip file can lose entries in silence.
+    state = {**state, _COUNT: len(arrays)}
     with replacing(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
@@ -121,7 +127,9 @@ def read_state(path):
     if not pathlib.Path(path).exists():
         return None
     with _opened(path) as arrays:
-        return json.loads(str(arrays["state"]))
+        state = json.loads(str(arrays["state"]))
+    state.pop(_COUNT, None)
+    return state
 
 
 def restore(path, network):
@@ -138,6 +146,10 @@ def restore(path, network):
             for index, variable in enumerate(variables)
         }
         received = {name: arrays[name] for name in arrays.files if name != "state"}
+        # Checkpoints of earlier versions do not tell their number.
+        count = json.loads(str(arrays["state"])).get(_COUNT, len(received))
+        if count != len(received):
+            raise ValueError(f"{count - len(received)} of {count} variables are lost")
     shapes = {name: value.shape for name, value in received.items()}
     if shapes != expected:
         different = sorted(
