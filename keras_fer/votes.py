@@ -70,7 +70,7 @@ def soft_labels(votes: np.ndarray) -> np.ndarray:
     """
     expressions = without_single_votes(votes)[:, : len(LABELS)]
     shares = expressions / expressions.sum(axis=1, keepdims=True)
-    return shares.astype("float32")
+    return np.asarray(shares, "float32")
 
 
 def without_single_votes(votes: np.ndarray) -> np.ndarray:

@@ -74,8 +74,8 @@ class FiniteLoss(keras.callbacks.Callback):
 class BestCheckpoint(keras.callbacks.Callback):
     """Evaluates the averaged weights after each epoch and keeps the best.
 
-    Adds `val_accuracy` and `val_loss` to the epoch's logs, so it must come before
-    callbacks that read them.
+    Adds `val_accuracy`, `val_recall` (the mean over the classes) and `val_loss` to the
+    epoch's logs, so it must come before callbacks that read them.
 
     Args:
         model: The model in training, which the fitted network may contain.
@@ -106,9 +106,13 @@ class BestCheckpoint(keras.callbacks.Callback):
         self._average()
         # Not `evaluate`, which fails where devices cannot share the first batch alike.
         predicted = self._averaged.predict(self._images, batch_size=256, verbose=0)
-        correct = predicted.argmax(axis=1) == self._targets.argmax(axis=1)
+        truth = self._targets.argmax(axis=1)
+        correct = predicted.argmax(axis=1) == truth
         log = np.log(np.clip(predicted, keras.config.epsilon(), 1.0))
         logs["val_accuracy"] = correct.mean()
+        logs["val_recall"] = np.mean(
+            [correct[truth == each].mean() for each in np.unique(truth)]
+        )
         logs["val_loss"] = -(self._targets * log).sum(axis=1).mean()
         if logs["val_accuracy"] > self._best:
             self._best = float(logs["val_accuracy"])
@@ -223,7 +227,9 @@ class ResumeState(keras.callbacks.Callback):
             [past["seconds"] for past in self.history]
         )
         scores = "  ".join(
-            f"{name} {row[name]:.4f}" for name in row if "loss" in name or "acc" in name
+            f"{name} {row[name]:.4f}"
+            for name in row
+            if any(kind in name for kind in ("loss", "accuracy", "recall"))
         )
         print(
             f"epoch {len(self.history)}/{self._epochs}  {scores}"

@@ -17,9 +17,12 @@ _DAMAGED = (
     KeyError,
     NotImplementedError,
     OSError,
-    RuntimeError,
+    RuntimeError,  # A flipped bit makes zipfile ask for a password.
     ValueError,
 )
+
+
+_COUNT = "variables"
 
 
 @contextlib.contextmanager
@@ -82,6 +85,8 @@ def save(path, network, state):
         for group, variables in _variables(network).items()
         for index, variable in enumerate(variables)
     }
+    # A damaged directory of a zip file can lose entries in silence.
+    state = {**state, _COUNT: len(arrays)}
     with replacing(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
@@ -123,7 +128,9 @@ def read_state(path):
     if not pathlib.Path(path).exists():
         return None
     with _opened(path) as arrays:
-        return json.loads(arrays["state"].item())
+        state = json.loads(arrays["state"].item())
+        state.pop(_COUNT, None)
+    return state
 
 
 def restore(path, network):
@@ -141,6 +148,10 @@ def restore(path, network):
         }
         received = {name: arrays[name] for name in arrays.files if name != "state"}
         shapes = {name: value.shape for name, value in received.items()}
+        # Checkpoints of earlier versions do not tell their number.
+        count = json.loads(arrays["state"].item()).get(_COUNT, len(received))
+        if count != len(received):
+            raise ValueError(f"{count - len(received)} of {count} variables are lost")
     if shapes != expected:
         different = sorted(
             name

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from sklearn import metrics
 
 from keras_fer import zoo
 from tests.workshop import train_worker
@@ -134,6 +135,14 @@ def test_what_a_run_leaves(runs, folder):
     accuracy = np.mean(predicted.argmax(axis=1) == validation.classes)
     assert accuracy == pytest.approx(max(scores))
     best = histories(out)[scores.index(max(scores))]
+    recall = metrics.recall_score(
+        validation.classes,
+        predicted.argmax(axis=1),
+        labels=np.unique(validation.classes),
+        average="macro",
+        zero_division=0,
+    )
+    assert recall == pytest.approx(float(best["val_recall"]))
     loss = -np.mean(np.log((predicted * validation.targets).sum(axis=1)))
     assert loss == pytest.approx(float(best["val_loss"]), rel=1e-4)
     model.load_weights(out / "model.weights.h5")
