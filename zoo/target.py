@@ -28,6 +28,7 @@ class EvaluationTarget:
         train: Split that it was trained on.
         validation: Split that its epochs were chosen on; `None` for the part that
             `zoo.data.hold_out` takes from train.
+        duplicates: See `zoo.data.hold_out`.
         test: Split that it is reported on.
     """
 
@@ -40,6 +41,7 @@ class EvaluationTarget:
     trained_on: str | None = None
     train: str = "train"
     validation: str | None = None
+    duplicates: str = "near"
     test: str = "public_test"
 
     def load(self):

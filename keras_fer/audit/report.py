@@ -29,7 +29,7 @@ from keras_fer.audit.hashing import (
     near_pairs,
 )
 from keras_fer.audit.sources import Item, open_source
-from keras_fer.console import one_line
+from keras_fer.console import one_line, printable
 
 LISTED = 10_000
 """How many entries of each list are kept; the counts are complete."""
@@ -174,7 +174,7 @@ def table(report: dict[str, Any]) -> str:
                 for entry in subjects["listed"][:3]
             ],
         )
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _together(entry: dict[str, Any]) -> str:
@@ -260,7 +260,7 @@ def _read(items: Iterable[Item], file: IO[bytes]) -> Facts:
         try:
             image = item.read()
             pixels, thumbnail = hash_pixels(image), make_thumbnail(image)
-        except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             facts.unreadable["count"] += 1
             facts.gaps.append(position)
             if len(facts.unreadable["first"]) < LISTED:
@@ -268,7 +268,9 @@ def _read(items: Iterable[Item], file: IO[bytes]) -> Facts:
                 facts.unreadable["first"].append({"name": item.name, "error": words})
             continue
         facts.pixels.append(pixels)
-        facts.id.append(hash_bytes(f"{pixels} {item.name}".encode()))
+        facts.id.append(
+            hash_bytes(f"{pixels} {item.name}".encode(errors="surrogatepass"))
+        )
         for values, names, name in (
             (facts.split, facts.splits, item.split),
             (facts.label, facts.labels, item.label),

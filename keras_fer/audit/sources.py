@@ -5,16 +5,37 @@ A source is iterated several times, each time in the same order.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
 import os
 import pathlib
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from keras_fer.console import one_line
+
+# What zipfile and NumPy raise for damaged files, beside ValueError.
+_DAMAGE = (
+    EOFError,
+    KeyError,
+    MemoryError,  # of a size that the header claims
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 _SPLITS = ("train", "test", "val", "valid", "dev", "public", "private", "fold")
 
@@ -127,19 +148,7 @@ class Arrays:
 
     def __iter__(self) -> Iterator[Item]:
         for path in self.files:
-            with np.load(path) as arrays:
-                images = arrays["images"]
-                columns = {
-                    key: arrays[key] if key in arrays else None
-                    for key in ("label", "subject")
-                }
-            _check_images(path, images)
-            for key, column in columns.items():
-                if column is not None and len(column) != len(images):
-                    raise ValueError(
-                        f"{path} has {len(images)} images and {len(column)} values of "
-                        f"{key}. There must be one per image."
-                    )
+            images, columns = _read_arrays(path)
             for row, image in enumerate(images):
                 label, subject = (
                     None if column is None else _text(column[row])
@@ -150,19 +159,57 @@ class Arrays:
 
 
 def _has_images(path: pathlib.Path) -> bool:
+    with _open_arrays(path) as arrays:
+        return "images" in arrays
+
+
+@contextlib.contextmanager
+def _open_arrays(path: pathlib.Path) -> Iterator[Any]:
+    """Opens an `.npz` file; whatever is wrong with it is a `ValueError`."""
+    if not path.is_file():  # Opening a pipe would wait for its other end.
+        raise ValueError(f"{path} is not an .npz file but a folder or a special file.")
     try:
-        with np.load(path) as arrays:
-            return "images" in arrays
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path), np.load(path) as arrays:
+            yield arrays
+    except (*_DAMAGE, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise  # It cannot be opened.
         raise ValueError(f"{path} is not an .npz file of arrays: {error}") from error
 
 
-def _check_images(path: pathlib.Path, images: np.ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+def _read_arrays(
+    path: pathlib.Path,
+) -> tuple[np.ndarray, dict[str, np.ndarray | None]]:
+    with _open_arrays(path) as arrays:
+        images = arrays["images"]
+        columns = {
+            key: arrays[key] if key in arrays else None for key in ("label", "subject")
+        }
+    shape = images.shape
+    channels = shape[3:] in ((), (1,), (3,))
+    if images.dtype != np.uint8 or len(shape) not in (3, 4) or not channels:
         raise ValueError(
-            f"images of {path} must be uint8 of shape (N, H, W) or (N, H, W, C), got "
-            f"{images.dtype} of shape {images.shape}."
+            f"images of {path} must be uint8 of shape (N, H, W), (N, H, W, 1) or "
+            f"(N, H, W, 3), got {images.dtype} of shape {shape}."
         )
+    if 0 in shape[1:]:
+        raise ValueError(
+            f"images of {path} must have at least one pixel, got shape {shape}."
+        )
+    for key, column in columns.items():
+        if column is None:
+            continue
+        if column.ndim != 1:
+            raise ValueError(
+                f"{key} of {path} must have one value per image, got shape "
+                f"{column.shape}. Convert one-hot values with argmax(axis=1)."
+            )
+        if len(column) != len(images):
+            raise ValueError(
+                f"{path} has {len(images)} images and {len(column)} values of {key}. "
+                "There must be one per image."
+            )
+    return images, columns
 
 
 class Dataset:
@@ -231,12 +278,19 @@ class Dataset:
 
 def _text(value: Any) -> str | None:
     """A value as a string; `None` if it is `None` or empty."""
-    value = value.decode() if isinstance(value, bytes) else value
+    value = (
+        value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    )
     return None if value is None or value == "" else str(value)
 
 
 def _decode(content: bytes) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+    from keras_fer.faces.images import FORMATS
+
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+    except Exception as error:  # Damaged files raise errors of many kinds.
+        raise ValueError(one_line(error)) from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 
 import keras_fer
 from keras_fer.cli import audit, info, predict
 from keras_fer.cli import list as list_
-from keras_fer.console import print_error
+from keras_fer.console import discard_output, open_standard_streams, print_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,18 +18,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Default: those of the process.
 
     Returns:
-        The exit status: 0 on success, 1 on failure.
+        The exit status: 0 on success, 1 on failure, 130 after Ctrl-C.
 
     Raises:
         SystemExit: With status 2 on wrong usage, 0 after `--help` and `--version`.
     """
-    options = build_parser().parse_args(arguments)
+    open_standard_streams()
     try:
+        options = build_parser().parse_args(arguments)
         return int(options.run(options))
+    except KeyboardInterrupt:
+        print_error("keras-fer", "interrupted")
+        return 130
     except BrokenPipeError:
-        # The reader has closed the pipe; without this, Python reports it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        discard_output()  # The reader has closed the pipe.
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename == "standard output":
+            discard_output()
         print_error("keras-fer", error)
     return 1
 

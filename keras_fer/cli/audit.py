@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from keras_fer.console import print_error
+from keras_fer.console import print_error, print_output
 
 _EPILOG = """\
 DATASET_OR_FOLDER is one of
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     report = audit(options.source)
-    print(json.dumps(report) if options.json else table(report))
+    print_output(json.dumps(report) if options.json else table(report))
     failed = report["unreadable"]["count"]
     if failed:
         count = f"{failed} of {failed + report['images']}"

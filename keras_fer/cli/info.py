@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 from keras_fer import zoo
+from keras_fer.console import one_line, print_output, printable
 
 
 def add_parser(commands: Any) -> None:
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         model = zoo.info(options.name)
     except ValueError as error:
-        options.parser.error(str(error))
+        options.parser.error(one_line(error))
     for key, value in dataclasses.asdict(model).items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {number}" for name, number in value.items())
@@ -35,5 +36,6 @@ def run(options: argparse.Namespace) -> int:
             value = ", ".join(value)
         elif isinstance(value, int):
             value = f"{value:,}"
-        print(f"{key:14}{'-' if value is None else value}")
+        value = "-" if value is None else printable(str(value))
+        print_output(f"{key:14}{value}")
     return 0

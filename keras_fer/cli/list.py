@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from keras_fer import zoo
+from keras_fer.console import print_output
 
 
 def add_parser(commands: Any) -> None:
@@ -24,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     for name in zoo.list(options.pattern):
         model = zoo.info(name)
         alias = "" if model.name == name else f" = {model.name}"
-        print(f"{name}{alias}")
+        print_output(f"{name}{alias}")
     return 0

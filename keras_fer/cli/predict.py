@@ -12,10 +12,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fer import zoo
-from keras_fer.console import one_line, print_error, without_native_output
+from keras_fer.cli.output import OutputFolder, is_output
+from keras_fer.console import (
+    one_line,
+    print_error,
+    print_output,
+    printable,
+    without_native_output,
+)
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from keras_fer.faces import Detector, Face
     from keras_fer.faces.analyze import Analysis
@@ -63,7 +71,8 @@ def add_parser(commands: Any) -> None:
         "--save",
         metavar="DIR",
         type=pathlib.Path,
-        help="write annotated images to DIR, as NAME_faces.png",
+        help="write annotated images to DIR, as NAME_faces.png; a name that is taken "
+        "gets a number, and no file is replaced",
     )
     parser.add_argument(
         "--explain",
@@ -85,19 +94,17 @@ def run(options: argparse.Namespace) -> int:
     try:
         zoo.info(options.model)
     except ValueError as error:
-        options.parser.error(str(error))
+        options.parser.error(one_line(error))
     if options.explain and not options.save:
         options.parser.error("--explain needs --save DIR, where it writes its images")
-    if options.save:
-        options.save.mkdir(parents=True, exist_ok=True)
-    paths = faces.find_images(options.paths or [sample_portrait()])
+    output = OutputFolder(options.save) if options.save else None
+    paths = _inputs(options.paths or [sample_portrait()])
     detector = _load_detector(options)
     model = zoo.load(options.model)
     warnings.showwarning = _show_warning
     methods = _methods(model) if options.explain else []
 
     failed = 0
-    taken: set[str] = set()
     # On a terminal with several images only; tqdm writes to standard error.
     for path in tqdm(paths, unit="image", disable=None if len(paths) > 1 else True):
         found: list[Face] = []
@@ -105,16 +112,17 @@ def run(options: argparse.Namespace) -> int:
         try:
             analysis = analyze_in(faces.read_image(path), model, detector)
             found = analysis.faces
-            if options.save:
-                _save(analysis, options.save / _name(path, taken), model, methods)
+            if output:
+                images = _annotated(analysis, model, methods)
+                output.write(pathlib.Path(path).stem, images)
         except (OSError, ValueError, MemoryError) as error:
             problem = one_line(error)
             failed += 1
         with tqdm.external_write_mode(sys.stdout):
             if options.json:
-                print(json.dumps(_record(path, found, problem)), flush=True)
+                print_output(json.dumps(_record(path, found, problem)))
             elif problem is None:
-                print(_text(path, found), flush=True)
+                print_output(_text(path, found))
         if problem is not None:
             with tqdm.external_write_mode(sys.stderr):
                 print_error("keras-fer", problem)
@@ -131,6 +139,27 @@ def sample_portrait() -> str:
     return str(data / "grace_hopper.jpg")
 
 
+def _inputs(paths: Sequence[str]) -> list[str]:
+    """The images to read, without those in folders that an earlier run wrote."""
+    from keras_fer import faces
+
+    inputs, skipped = [], 0
+    for path in paths:
+        found = faces.find_images(path)
+        if found == [path]:
+            inputs.append(path)
+            continue
+        kept = [file for file in found if not is_output(file)]
+        inputs += kept
+        skipped += len(found) - len(kept)
+    if skipped:
+        print_error(
+            "keras-fer",
+            f"skipped images that --save wrote: {skipped}. Name a file to read it.",
+        )
+    return inputs
+
+
 def _load_detector(options: argparse.Namespace) -> Detector:
     """Loads Keras and the detector before the first image: their errors come once."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -141,7 +170,7 @@ def _load_detector(options: argparse.Namespace) -> Detector:
     try:
         return faces.load_detector(options.detector)
     except ValueError as error:
-        options.parser.error(str(error))
+        options.parser.error(one_line(error))
         raise  # `error` has ended the process.
 
 
@@ -162,25 +191,15 @@ def _record(path: str, found: Sequence[Face], error: str | None) -> dict[str, An
 
 
 def _text(path: str, found: Sequence[Face]) -> str:
+    path = printable(path)
     if not found:
         return f"{path}: no face found"
     lines = [f"{path}: {len(found)} face{'s' if len(found) > 1 else ''}"]
     for face in found:
         x, y, width, height = face.box
         box = f"{width}x{height} at ({x}, {y})"
-        lines.append(f"  {face.label} {face.confidence:.1%}  {box}")
+        lines.append(f"  {printable(str(face.label))} {face.confidence:.1%}  {box}")
     return "\n".join(lines)
-
-
-def _name(path: str, taken: set[str]) -> str:
-    """A name that no other image of this run has."""
-    stem = pathlib.Path(path).stem
-    name, number = stem, 1
-    while name in taken:
-        number += 1
-        name = f"{stem}_{number}"
-    taken.add(name)
-    return name
 
 
 def _methods(model: keras.Model) -> list[str]:
@@ -201,12 +220,10 @@ def _methods(model: keras.Model) -> list[str]:
     return methods
 
 
-def _save(
-    analysis: Analysis, target: pathlib.Path, model: keras.Model, methods: list[str]
-) -> None:
-    """Writes an image with its faces, and one per saliency method."""
-    from PIL import Image
-
+def _annotated(
+    analysis: Analysis, model: keras.Model, methods: list[str]
+) -> dict[str, np.ndarray]:
+    """The image with its faces, and one per saliency method."""
     from keras_fer.faces.draw import draw_in, overlay_in
 
     images = {"faces": analysis.image}
@@ -214,9 +231,7 @@ def _save(
         for method in methods:
             heat = analysis.explain(model, method)
             images[method] = overlay_in(analysis.image, heat)
-    for name, image in images.items():
-        file = target.with_name(f"{target.name}_{name}.png")
-        Image.fromarray(draw_in(image, analysis.faces)).save(file)
+    return {kind: draw_in(image, analysis.faces) for kind, image in images.items()}
 
 
 def _show_warning(message: object, category: type, *_args: Any, **_kwargs: Any) -> None:

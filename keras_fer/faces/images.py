@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import logging
 import os
 import pathlib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from keras_fer.console import without_native_output
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 300 MB as RGB."""
@@ -18,6 +23,38 @@ SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
 )
 """Suffixes of the image files in a folder."""
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that are opened, whatever a file is called. Pillow knows more, among them
+some that start other programs."""
+
+MAX_SCANS = 100
+"""JPEG files of more scans are refused; progressive ones usually have ten."""
+
+# Decoders that keep more than the pixels take more memory and time per pixel.
+_MAX_BUFFERED = 50_000_000
+_MAX_PROGRESSIVE = 80_000_000
+_MAX_SCANNED = 800_000_000
+
+# Pixels that are converted at once.
+_BAND = 2**22
+
+# A JPEG marker: neither stuffing (FF 00), a restart (FF D0-D7) nor padding (FF FF).
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+# By EXIF orientation, the view of an upright array as the file stores it.
+_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+# Without a handler, Python prints what Pillow logs.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageError(ValueError):
@@ -32,50 +69,50 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     frame is read, with a warning.
 
     Args:
-        path: A file that Pillow can read.
+        path: An AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, whatever its name.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
 
     Raises:
-        ImageError: There is no such file, it is not an image or damaged, or it has
-            more than `MAX_PIXELS` pixels.
+        ImageError: There is no such file, it is not an image in one of these formats
+            or damaged, or it has too many pixels: more than `MAX_PIXELS`, or fewer in
+            a format whose decoder would need more than a gigabyte or a few seconds.
     """
     path = os.fspath(path)
     _check_file(path)
     try:
         with warnings.catch_warnings():
-            # Between once and twice its own limit Pillow only warns; ours decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except Exception as error:  # Plugins raise many kinds on files that are not theirs.
+            # Pillow's warnings are about details of the file that change nothing here.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(path, image)
+                # MPO holds one photo and its preview: no animation.
+                animated = getattr(image, "is_animated", False)
+                animated = animated and image.format != "MPO"
+                image.seek(0)
+                with _quiet(image):
+                    image.load()
+                rgb = _to_rgb(image)
+    except ImageError as error:
+        raise ImageError(f"{path!r} {error}") from None
+    except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path!r} is not an image in a format that Pillow reads. Convert it to "
-            "JPEG, PNG or WebP first."
+            f"{path!r} is not an image in a format that is read: "
+            f"{', '.join(FORMATS)}. Convert it to JPEG, PNG or WebP first."
         ) from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(path, image.size)
-        try:
-            # MPO holds one photo and its preview: no animation.
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                warnings.warn(
-                    f"{path!r} has several frames; only the first one is read.",
-                    stacklevel=2,
-                )
-            image.seek(0)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-        except ImageError as error:
-            raise ImageError(f"{path!r} {error}") from None
-        except Exception as error:  # As above: damage surfaces as many kinds.
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise ImageError(
-                f"{path!r} is damaged: {reason.rstrip('.')}. Download or export it "
-                "again."
-            ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path!r} {_too_large()}") from error
+    except Exception as error:  # Damaged files raise errors of many kinds.
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ImageError(
+            f"{path!r} is damaged: {reason.rstrip('.')}. Download or export it again."
+        ) from error
+    if animated:
+        warnings.warn(
+            f"{path!r} has several frames; only the first one is read.", stacklevel=2
+        )
+    return rgb
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
@@ -206,24 +243,81 @@ def _check_file(path: str) -> None:
         )
 
 
-def _too_large(path: str, size: tuple[int, int] | None = None) -> ImageError:
-    pixels = f"{size[0]}x{size[1]} pixels" if size else "too many pixels"
-    return ImageError(
-        f"{path!r} has {pixels}; at most {MAX_PIXELS:,} are read. Scale it down first."
-    )
+def _check_size(path: str, image: Image.Image) -> None:
+    """Bounds time and memory by what the header says, before anything is decoded."""
+    pixels = image.width * image.height
+    limit = MAX_PIXELS
+    if image.format in ("AVIF", "WEBP"):
+        limit = _MAX_BUFFERED
+    elif image.format in ("JPEG", "MPO"):
+        with open(path, "rb") as file:
+            scans = count_scans(file.read())
+        if scans > MAX_SCANS:
+            raise ImageError(
+                f"is a JPEG of {scans} scans; at most {MAX_SCANS} are read. Save it "
+                "again as a baseline JPEG."
+            )
+        if scans > 1:
+            # The coefficients of all channels are kept, and each scan passes over them.
+            limit = min(_MAX_PROGRESSIVE, _MAX_SCANNED // scans)
+    if pixels > limit:
+        raise ImageError(_too_large(image, limit))
+
+
+def _quiet(image: Image.Image) -> contextlib.AbstractContextManager[None]:
+    # The JPEG decoder inside libtiff prints what is wrong with a file.
+    if image.format == "TIFF":
+        return without_native_output()
+    return contextlib.nullcontext()
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Counts the scans of a JPEG file, at least 1."""
+    scans, at = 0, 2
+    while marker := _MARKER.search(jpeg, at):
+        at = marker.end()
+        kind = marker[0][-1]
+        if kind == 0xD9:  # End of image.
+            break
+        scans += kind == 0xDA
+        at += int.from_bytes(jpeg[at : at + 2])  # The segment; coded data follows.
+    return max(scans, 1)
+
+
+def _too_large(image: Image.Image | None = None, limit: int = MAX_PIXELS) -> str:
+    pixels = f"{image.width}x{image.height} pixels" if image else "too many pixels"
+    return f"has {pixels}; at most {limit:,} are read. Scale it down first."
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
-        # 16-bit grayscale. Pillow's own conversion clips at 255 instead of scaling.
-        gray = np.clip(np.asarray(image, dtype=np.float32) / 257, 0, 255)
-        return np.repeat(gray.round().astype(np.uint8)[..., None], 3, axis=-1)
+    """A decoded image as `(H, W, 3)` uint8 RGB, upright.
+
+    It is converted in bands, so that the memory of a whole image is needed twice only:
+    for Pillow's pixels and for the result.
+    """
     if image.mode == "F":
         raise ImageError(
             "is a floating-point image, whose range is unknown. Convert it to 8 or 16 "
             "bits per channel first."
         )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    width, height = image.size
+    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turned = orientation in (5, 6, 7, 8)
+    rgb = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    stored = _STORED[orientation](rgb) if orientation in _STORED else rgb
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        stored[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)))
+    return rgb
+
+
+def _band_to_rgb(band: Image.Image) -> np.ndarray:
+    if band.mode.startswith("I"):
+        # 16-bit grayscale. Pillow's own conversion clips at 255 instead of scaling.
+        gray = np.clip(np.asarray(band, dtype=np.float32) / 257, 0, 255)
+        return gray.round().astype(np.uint8)[..., None]
+    if band.has_transparency_data:
+        band = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+    return np.asarray(band.convert("RGB"))

@@ -1,7 +1,12 @@
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from keras_fer.audit import audit, sources
+from keras_fer.audit import audit, sources, table
 from tests.audit.drawn import drawn, save, write
 
 
@@ -54,6 +59,22 @@ def test_arrays(tmp_path):
             {"images": np.zeros((3, 8, 8), np.uint8), "label": np.zeros(2)},
             "3 images and 2 values of label",
         ),
+        ({"images": np.zeros((3, 0, 8), np.uint8)}, "at least one pixel"),
+        ({"images": np.zeros((3, 8, 8, 0), np.uint8)}, "must be uint8"),
+        ({"images": np.zeros((3, 8, 8, 4), np.uint8)}, "must be uint8"),
+        ({"images": np.uint8(0)}, "must be uint8"),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "label": np.eye(3)},
+            r"label of .* one value per image, got shape \(3, 3\)",
+        ),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "subject": np.uint8(0)},
+            r"subject of .* got shape \(\)",
+        ),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "label": np.full(3, None)},
+            "not an .npz file of arrays: .*allow_pickle",
+        ),
     ],
 )
 def test_arrays_that_are_no_images(tmp_path, arrays, words):
@@ -68,6 +89,69 @@ def test_a_file_of_arrays_that_is_cut_off(tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match="train.npz is not an .npz file"):
         audit(tmp_path)
+
+
+def test_an_empty_array_has_no_images(tmp_path):
+    save(tmp_path / "train.npz", images=np.zeros((0, 8, 8), np.uint8))
+    with pytest.raises(ValueError, match="has no images to audit"):
+        audit(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train.npz", "a.png"])
+def test_pipes_do_not_hang(tmp_path, name):
+    write(tmp_path, {"b.png": drawn(0)})
+    os.mkfifo(tmp_path / name)
+    code = "import sys; from keras_fer import cli; sys.exit(cli.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "audit", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "special file" in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_damaged_files_of_arrays(tmp_path):
+    """Whatever NumPy and zipfile raise is one `ValueError`, or the file is whole."""
+    path = tmp_path / "train.npz"
+    images = np.stack([drawn(seed, 16) for seed in range(3)])
+    np.savez_compressed(path, images=images, label=np.arange(3))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    failed = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for at in rng.integers(0, len(content), 3):
+            content[at] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            audit(tmp_path)
+        except ValueError as error:
+            failed += 1
+            assert "train.npz" in str(error) or "has no images" in str(error)
+    assert failed > 100
+    np.save(tmp_path / "array.npy", images)
+    (tmp_path / "array.npy").replace(path)
+    with pytest.raises(ValueError, match="is not an .npz file of arrays"):
+        audit(tmp_path)
+
+
+def test_names_that_cannot_be_encoded(tmp_path):
+    image = drawn(0)
+    write(tmp_path, {"anger/a.png": image, "fear/b.png": image})
+    try:
+        os.rename(tmp_path / "fear", os.fsencode(tmp_path) + b"/\xff\x1b")
+    except OSError:
+        pytest.skip("the file system has encoded names only")
+    report = audit(tmp_path)
+    (group,) = report["conflicts"]["listed"]
+    assert [entry["label"] for entry in group["images"]] == ["anger", "\udcff\x1b"]
+    text = table(report)
+    assert r"\udcff\x1b/b.png" in text
+    text.encode("ascii")
+    assert json.loads(json.dumps(report)) == report
 
 
 def test_what_cannot_be_audited(tmp_path):

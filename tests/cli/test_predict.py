@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -86,7 +88,7 @@ def test_one_bad_image_does_not_end_the_job(run, tmp_path, portrait):
     assert len(lines) == 4 and lines[-1] == "keras-fer: 3 of 5 images failed"
 
 
-def test_save_writes_annotated_images_and_never_overwrites(run, tmp_path, portrait):
+def test_save_writes_annotated_images_of_the_same_name(run, tmp_path, portrait):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         Image.open(portrait).save(tmp_path / folder / "photo.png")
@@ -97,6 +99,136 @@ def test_save_writes_annotated_images_and_never_overwrites(run, tmp_path, portra
     saved = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in saved] == ["photo_2_faces.png", "photo_faces.png"]
     assert 0 < changed(tmp_path / "a" / "photo.png", saved[0]).mean() < 0.2
+
+
+def test_save_into_the_folder_of_the_images_loses_none(run, tmp_path, portrait):
+    """A user's own `a_faces.png` is read, and is still there afterwards."""
+    Image.open(portrait).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a_faces.png")
+    mine = (tmp_path / "a_faces.png").read_bytes()
+    arguments = ("predict", tmp_path, "--save", tmp_path, "--detector", "haar")
+    status, output, errors = run(*arguments)
+    assert (status, "keras-fer: " in errors) == (0, False)
+    assert len(output.splitlines()) == 3
+    assert (tmp_path / "a_faces.png").read_bytes() == mine
+    saved = {"a_2_faces.png", "a_faces_faces.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "a.png",
+        "a_faces.png",
+        *saved,
+    }
+    # What was written is not read by the next run, unless it is named.
+    status, again, errors = run(*arguments[:2], "--detector", "haar")
+    assert again == output
+    assert "keras-fer: skipped images that --save wrote: 2." in errors
+    named = tmp_path / "a_2_faces.png"
+    status, again, _ = run("predict", named, "--detector", "haar")
+    assert again.splitlines()[0] == f"{named}: 1 face"
+
+
+def test_save_follows_no_link(run, tmp_path):
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    precious = tmp_path / "precious.txt"
+    precious.write_text("keep")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_faces.png").symlink_to(precious)
+    (out / "a_2_faces.png").symlink_to(tmp_path / "new.png")
+    run("predict", tmp_path / "a.png", "--save", out, "--detector", "haar")
+    assert precious.read_text() == "keep" and not (tmp_path / "new.png").exists()
+    assert (out / "a_3_faces.png").is_file()
+
+
+def test_control_characters_are_escaped(run, tmp_path):
+    name = "\x1b[31mred\n.png"
+    Image.new("RGB", (64, 64), "white").save(tmp_path / name)
+    (tmp_path / "z\x07.png").touch()
+    status, output, errors = run("predict", tmp_path, "--detector", "haar")
+    assert output == rf"{tmp_path}/\x1b[31mred\n.png: no face found" + "\n"
+    assert status == 1 and r"z\x07.png" in errors
+    assert not {"\x1b", "\x07"} & {*output, *errors.replace("\x1b[A", "")}
+
+
+def command(*arguments, **options):
+    """A process of `keras-fer predict` with the fast detector."""
+    words = [sys.executable, "-m", "keras_fer.cli", "predict", "--detector", "haar"]
+    return subprocess.Popen([*words, *map(os.fspath, arguments)], **options)
+
+
+def test_names_that_cannot_be_encoded(tmp_path):
+    """Neither in the file system's encoding nor in that of the terminal."""
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "é.png")
+    try:
+        os.rename(tmp_path / "é.png", os.fsencode(tmp_path) + b"/\xff.png")
+    except OSError:
+        pytest.skip("the file system has encoded names only")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "é.png")
+    process = command(
+        tmp_path,
+        "--save",
+        tmp_path / "out",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    lines = [line.rpartition(b"/")[2] for line in output.splitlines()]
+    assert sorted(lines) == [rb"\udcff.png: no face found", rb"\xe9.png: no face found"]
+    saved = os.listdir(os.fsencode(tmp_path / "out"))
+    assert sorted(saved) == [b"\xc3\xa9_faces.png", b"\xff_faces.png"]
+
+
+def test_closed_standard_error(tmp_path):
+    """Errors go nowhere, least of all into a file that was opened since."""
+    (tmp_path / "bad.png").touch()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "good.png")
+    script = 'exec "$@" 2>&-'
+    words = [sys.executable, "-m", "keras_fer.cli", "predict", "--detector", "haar"]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words, tmp_path, "--save", tmp_path / "out"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout == f"{tmp_path / 'good.png'}: no face found\n"
+    Image.open(tmp_path / "out" / "good_faces.png").load()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is absent")
+def test_a_full_disk_behind_standard_output(tmp_path):
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    with open("/dev/full", "w") as full:
+        process = command(tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+        _, errors = process.communicate()
+    (line,) = errors.splitlines()
+    assert process.returncode == 1
+    assert line.startswith("keras-fer: ") and line.endswith("'standard output'")
+
+
+def test_ctrl_c_ends_with_one_line_and_whole_results(tmp_path, portrait):
+    out = tmp_path / "out"
+    process = command(
+        *[portrait] * 500,
+        "--json",
+        "--save",
+        out,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    lines += output.splitlines()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "keras-fer: interrupted"
+    assert "Traceback" not in errors
+    assert all(json.loads(line)["error"] is None for line in lines)
+    saved = list(out.iterdir())
+    assert len(lines) <= len(saved) <= len(lines) + 1 < 500
+    for file in saved:
+        Image.open(file).load()
 
 
 def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):

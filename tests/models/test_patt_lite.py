@@ -1,5 +1,3 @@
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -10,11 +8,6 @@ from keras_fer.models import PAttLite
 from keras_fer.models.backbones import freeze_batch_norm, mobilenet_v1
 from tests.contract import ModelContract, assert_batch_independent
 from zoo.cost import count_macs
-
-IMAGENET = (
-    pathlib.Path(__file__).parents[3]
-    / "shared/weights/mobilenet_v1_1.0_224_imagenet_to_conv_dw_13.h5"
-)
 
 
 def small(*args, **kwargs):
@@ -127,12 +120,12 @@ def test_missing_backbone_weights_are_refused():
         small(7, backbone_weights="nowhere.h5")
 
 
-@pytest.mark.skipif(not IMAGENET.is_file(), reason="ImageNet weights are absent")
-def test_backbone_weights_are_those_of_the_file():
+def test_backbone_weights_are_those_of_the_file(shared):
     import h5py
 
-    backbone = mobilenet_v1(48, "conv_dw_9_relu", weights=IMAGENET)
-    with h5py.File(IMAGENET) as file:
+    path = shared("mobilenet_v1")
+    backbone = mobilenet_v1(48, "conv_dw_9_relu", weights=path)
+    with h5py.File(path) as file:
         stored = {}
         file.visititems(
             lambda name, item: (

@@ -23,12 +23,12 @@ class TestExpr8(TestExpr7):
 
 
 @pytest.mark.slow
-class TestExpr7Derived(TestExpr7):
+class TestExpr7Corrupted(TestExpr7):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
 @pytest.mark.slow
-class TestExpr8Derived(TestExpr8):
+class TestExpr8Corrupted(TestExpr8):
     BUILDER_CONFIG_NAMES_TO_TEST = ["expr_8_masked", "expr_8_occluded"] + [
         "expr_8_corrupted"
     ]

@@ -52,22 +52,22 @@ class TestLast3Neutral(TestLast):
 
 
 @pytest.mark.slow
-class TestLastDerived(TestLast):
+class TestLastCorrupted(TestLast):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[1]
 
 
 @pytest.mark.slow
-class TestLastNeutralDerived(TestLastNeutral):
+class TestLastNeutralCorrupted(TestLastNeutral):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[2]
 
 
 @pytest.mark.slow
-class TestLast3Derived(TestLast3):
+class TestLast3Corrupted(TestLast3):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[3]
 
 
 @pytest.mark.slow
-class TestLast3NeutralDerived(TestLast3Neutral):
+class TestLast3NeutralCorrupted(TestLast3Neutral):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[4]
 
 

@@ -38,17 +38,17 @@ class TestAll(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestMajorityDerived(TestMajority):
+class TestMajorityCorrupted(TestMajority):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
 @pytest.mark.slow
-class TestVotesDerived(TestVotes):
+class TestVotesCorrupted(TestVotes):
     BUILDER_CONFIG_NAMES_TO_TEST = ["votes_masked", "votes_occluded", "votes_corrupted"]
 
 
 @pytest.mark.slow
-class TestAllDerived(TestAll):
+class TestAllCorrupted(TestAll):
     BUILDER_CONFIG_NAMES_TO_TEST = ["all_masked", "all_occluded", "all_corrupted"]
 
 

@@ -68,7 +68,7 @@ class TestDummyData(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestDummyData):
+class TestCorrupted(TestDummyData):
     BUILDER_CONFIG_NAMES_TO_TEST = [
         name for name, config in Builder.builder_configs.items() if config.family
     ]

@@ -15,7 +15,7 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestBuilder):
+class TestCorrupted(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = [
         config.name for config in Builder.BUILDER_CONFIGS if config.family
     ]

@@ -84,7 +84,7 @@ def test_that_of_another_network_is_refused(tmp_path, other):
     checkpoint.save(path, trained(), {})
     received = network(**other)
     before = values(received)
-    with pytest.raises(ValueError, match="of another network.*which differs in"):
+    with pytest.raises(ValueError, match="is of another network: it differs in"):
         checkpoint.restore(path, received)
     for one, another in zip(values(received), before, strict=True):
         np.testing.assert_array_equal(one, another)
@@ -126,11 +126,11 @@ def test_a_full_disk_leaves_the_one_before(tmp_path):
         path, weights = tmp_path / "it.npz", tmp_path / "it.weights.h5"
         checkpoint.save(path, model, {"epoch": 1})
         checkpoint.save_weights(weights, model)
-        with pytest.raises(OSError, match="there before is untouched.* Make room"):
+        with pytest.raises(OSError, match="that name is untouched. Make room"):
             checkpoint.save(path, large, {"epoch": 2})
-        with pytest.raises(OSError, match="there before is untouched.* Make room"):
+        with pytest.raises(OSError, match="that name is untouched. Make room"):
             checkpoint.save_weights(weights, large)
-        with pytest.raises(OSError, match="Could not write"):
+        with pytest.raises(OSError, match="Cannot write"):
             checkpoint.save(tmp_path / "new.npz", large, {})
         assert sorted(each.name for each in tmp_path.iterdir()) == [
             "it.npz",
@@ -178,5 +178,5 @@ def test_a_kill_while_writing_leaves_the_one_before(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OSError, match="Could not write .* Make room or"):
+    with pytest.raises(OSError, match="Cannot write .* Make room, or"):
         checkpoint.save(tmp_path / "none" / "it.npz", trained(), {})

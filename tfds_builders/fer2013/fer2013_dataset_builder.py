@@ -75,7 +75,7 @@ class Builder(FaceBuilder):
                 found.add(table.SPLITS[row["Usage"]])
         if not found:
             raise ValueError(
-                f"{path} has no row whose Usage is {', '.join(table.SPLITS)}. "
+                f"{path} has no row with a Usage of {', '.join(table.SPLITS)}. "
                 f"Skipped: {dict(self.info.metadata['skipped'])}. Download it again."
             )
         return [split for split in table.SPLITS.values() if split in found]

@@ -6,12 +6,10 @@ import itertools
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_fer.labels import LABELS
+from keras_fer.votes import VOTES, winner
 from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.fer2013 import table
 from tfds_builders.subsets import read_subsets
-
-VOTES = (*LABELS, "unknown", "NF")
 
 # The split that the challenge lists are subsets of.
 _SUBSETS_OF = "private_test"
@@ -23,37 +21,11 @@ class FerPlusConfig(FaceConfig):
 
     Attributes:
         rule: How votes become a label: `"majority"`, `"votes"` or `"all"`; see
-            `winner`.
+            `keras_fer.votes.winners`.
     """
 
     classes: int = 8
     rule: str
-
-
-def winner(votes, rule):
-    """The position in `VOTES` of the expression that a face's votes choose, or `None`.
-
-    Ties go to the earlier column: between expressions as `keras_fer.LABELS` orders
-    them, and to an expression before "unknown" and "not a face".
-
-    Args:
-        votes: int `(10,)`, in the order of `VOTES`.
-        rule: `"majority"`: single votes are dropped as noise, and one expression has
-            over half of the votes left (Barsoum et al., "Training Deep Networks for
-            Facial Expression Recognition with Crowd-Sourced Label Distribution",
-            2016). `"votes"`: single votes are dropped, and the most frequent of the
-            ten columns is an expression. `"all"`: at least one vote, single or not, is
-            for an expression, and the most frequent expression wins.
-    """
-    if rule != "all":
-        votes = np.where(votes > 1, votes, 0)
-    best = int(votes[: len(LABELS)].argmax())
-    if rule == "majority":
-        chosen = votes[best] * 2 > votes.sum()
-    else:
-        rivals = votes if rule == "votes" else votes[: len(LABELS)]
-        chosen = votes[best] > 0 and votes[best] == rivals.max()
-    return best if chosen else None
 
 
 class Builder(FaceBuilder):

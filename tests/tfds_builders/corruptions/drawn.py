@@ -60,7 +60,7 @@ def changed(image, family, kind=None, at=(), **where):
 
 
 def fingerprint(backwards=False):
-    """Of what is derived from a face, in either order."""
+    """A hash of many results for one face, in either order."""
     jobs = [(family, kind, f"id{n}") for family, kind in ALL for n in range(2)]
     jobs += [
         (family, None, f"id{n}") for family in corruptions.FAMILIES for n in range(12)
