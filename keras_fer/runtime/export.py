@@ -85,7 +85,9 @@ def export(
             f"{'none' if calibration is None else 'some'} for {precision!r}."
         )
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{str(path)!r} exists. Pass overwrite=True to replace it.")
+        raise FileExistsError(
+            f"{str(path)!r} exists. Pass overwrite=True to replace it."
+        )
     if calibration is not None:
         calibration = as_uint8(np.asarray(calibration))
     loaded, info = _load(model, precision)

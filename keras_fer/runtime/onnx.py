@@ -29,7 +29,7 @@ class ExportInfo:
         input_size: Side in pixels to which the graph resizes images.
         preset: Name of the preset, or `None` for other models.
         license: License of the weights.
-        weights_sha256: SHA-256 of the weights file the model was loaded from, or `None`.
+        weights_sha256: SHA-256 of the weights file of a preset, or `None`.
         precision: `"float32"`, `"float16"` or `"int8"`.
         keras_fer: Version of the package that exported it.
     """

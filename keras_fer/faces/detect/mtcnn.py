@@ -33,7 +33,7 @@ _BORDER = 0.25
 _LARGE = 0.3
 # Boxes per forward pass of the second and third network.
 _BATCH = 512
-_NETWORKS = ("pnet", "rnet", "onet")
+NETWORKS = ("pnet", "rnet", "onet")
 
 
 @functools.lru_cache(maxsize=1)
@@ -43,7 +43,7 @@ def load() -> Detector:
     Raises:
         ImportError: mtcnn or ONNX Runtime is not installed.
     """
-    sessions = tuple(_session(name) for name in _NETWORKS)
+    sessions = tuple(load_network(name) for name in NETWORKS)
     return Detector("mtcnn", functools.partial(_run, sessions), min_confidence=0.9)
 
 
@@ -174,8 +174,11 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
     return float(np.prod(np.maximum(high - low, 0)) / min(areas))
 
 
-def _session(name: str) -> Any:
-    """A session of one of the networks, from the cache where it is there."""
+def load_network(name: str) -> Any:
+    """Loads one of `NETWORKS` as an ONNX Runtime session, from the cache if possible.
+
+    The cache is the folder that KERAS_FER_CACHE names, by default `~/.cache/keras_fer`.
+    """
     onnxruntime = import_package("onnxruntime")
     spec = importlib.util.find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
@@ -200,9 +203,10 @@ def _session(name: str) -> Any:
         model = _convert(name, source)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
-                partial.write(model)
-            os.replace(partial.name, file)
+            with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+                partial = pathlib.Path(folder) / file.name
+                partial.write_bytes(model)
+                os.replace(partial, file)
         except OSError:
             pass  # A cache that cannot be written costs time alone.
         return session(model)
