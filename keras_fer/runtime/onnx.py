@@ -62,7 +62,9 @@ class ExportInfo:
             ):
                 raise ValueError(f"labels {info.labels!r}")
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"its metadata is malformed ({error:.200})") from error
+            raise ValueError(
+                f"its metadata is malformed ({str(error):.200})"
+            ) from error
         return info
 
 
