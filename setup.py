@@ -16,7 +16,10 @@ VERSION = re.search(
 # admit the next minor release, so that its first installation shows in the tests of
 # `_compat.py`; raise a bound once they pass.
 FACES = [
-    "mtcnn>=1.0,<1.1",
+    "mtcnn>=1.0,<1.1",  # its weights, which we read from its files
+    "joblib>=1.4",  # in which they are stored
+    "onnx>=1.20",
+    "onnxruntime>=1.24",
     "opencv-python-headless>=4.13,<5",  # 5.x has no Haar cascades
 ]
 DATASETS = [
@@ -29,9 +32,10 @@ DATASETS = [
 MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
 SCHEMA = ["jsonschema>=4.25"]  # of presets and results
 TRAIN = [*DATASETS, *MEASURE, *SCHEMA, "tensorboard>=2.20"]
-YUNET = ["onnx>=1.20"]  # OpenCV does not read the dynamic shapes of YuNet files
+EXPORT = ["tf2onnx>=1.17,<1.18"]  # Keras exports to ONNX through it
+OPENVINO = [*EXPORT, "openvino>=2025.3"]
 TEST = [
-    *YUNET,
+    *EXPORT,
     *DATASETS,
     *MEASURE,
     *SCHEMA,
@@ -83,7 +87,8 @@ setup(
     ],
     extras_require={
         "faces": FACES,
-        "yunet": YUNET,
+        "export": EXPORT,
+        "openvino": OPENVINO,
         "datasets": DATASETS,
         "train": TRAIN,
         "test": TEST,

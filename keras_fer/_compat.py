@@ -1,4 +1,4 @@
-"""Private parts of Keras, TensorFlow and mtcnn, in one place.
+"""Private parts of Keras and TensorFlow, in one place.
 
 Each function here stands for something that has no public equivalent, and says for
 which versions it is known to work; `setup.py` bounds those versions, and
@@ -110,16 +110,3 @@ def wrap_steps(model: keras.Model, wrap: Callable[[Any], Any]) -> None:
     make_function = model._make_function
     model._make_function = lambda step: make_function(wrap(step))
     model.train_function = model.test_function = None
-
-
-def wrap_network(stage: Any, wrap: Callable[[Any], Any]) -> None:
-    """Wraps the network of a stage of MTCNN.
-
-    Replaces an option to bound the number of proposals, which mtcnn lacks.
-    Known for mtcnn 1.0 (`StageBase._model`).
-
-    Args:
-        stage: A stage, such as `mtcnn.stages.StagePNet()`.
-        wrap: Function from its network, images to tensors, to a network.
-    """
-    stage._model = wrap(stage._model)

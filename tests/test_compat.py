@@ -152,25 +152,3 @@ def test_steps_are_wrapped_before_their_logs_are_used():
     model.fit(x, y, **options)
     assert losses == pytest.approx([losses[0], 3 * losses[0], 3 * losses[0]])
     assert losses[0] > 0
-
-
-@on_tensorflow
-def test_the_network_of_a_stage_is_wrapped():
-    stages = pytest.importorskip("mtcnn.stages")
-    images = np.random.default_rng(0).random((1, 40, 40, 3)).astype("float32")
-    arguments = (images, [(40, 40, 3)])
-    calls = []
-
-    def wrap(network):
-        def without_faces(inputs):
-            offsets, scores = network(inputs)
-            calls.append(tuple(inputs.shape))
-            return offsets, scores * 0
-
-        return without_faces
-
-    stage = stages.StagePNet()
-    found = stage(*arguments, threshold_pnet=0.0)
-    _compat.wrap_network(stage, wrap)
-    assert len(found) > 0
-    assert len(stage(*arguments, threshold_pnet=0.5)) == 0 and calls

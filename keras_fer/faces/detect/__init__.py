@@ -42,11 +42,10 @@ def detect(
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grayscale or RGB, 0–255.
-        detector: `"mtcnn"` (Keras on the TensorFlow backend; five landmarks),
-            `"haar"` (OpenCV; fast, frontal faces, no landmarks), or the path of a
-            YuNet `.onnx` file for OpenCV (fast and accurate; five landmarks).
-            `"yunet"` takes that path from the environment variable KERAS_FER_YUNET.
-            Or what `load_detector` returned.
+        detector: `"mtcnn"` (on ONNX Runtime; five landmarks), `"haar"` (OpenCV; fast,
+            frontal faces, no landmarks), or the path of a YuNet `.onnx` file for OpenCV
+            (fast and accurate; five landmarks). `"yunet"` takes that path from the
+            environment variable KERAS_FER_YUNET. Or what `load_detector` returned.
         min_size: Longer side of the smallest face to return, in pixels of the image.
         min_confidence: Lowest score to return, 0–1. Default: 0.9 for MTCNN, 0.7 for
             YuNet. Haar has no scores.
@@ -57,7 +56,6 @@ def detect(
     Raises:
         ImportError: The detector's package is not installed.
         ImageError: The array is not an image.
-        RuntimeError: `"mtcnn"` on a Keras backend other than TensorFlow.
         ValueError: An unknown detector or a value out of range.
     """
     image = as_image(image)

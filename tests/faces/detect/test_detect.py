@@ -1,6 +1,4 @@
 import math
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -147,19 +145,6 @@ def test_missing_package(portrait, monkeypatch, package):
         detect(portrait, "mtcnn" if package == "mtcnn" else "haar")
 
 
-def test_mtcnn_says_that_it_needs_tensorflow():
-    pytest.importorskip("jax")
-    code = (
-        "import numpy, keras_fer.faces as faces\n"
-        "faces.detect(numpy.zeros((50, 50, 3)), 'mtcnn')"
-    )
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert "RuntimeError: MTCNN needs the TensorFlow backend" in result.stderr
-
-
 def test_faces_lean_as_the_image_does(portrait):
     """Guards the sign that alignment relies on."""
     leaning = np.array(Image.fromarray(portrait).rotate(-20))  # Clockwise.
@@ -167,14 +152,3 @@ def test_faces_lean_as_the_image_does(portrait):
     (left_x, left_y), (right_x, right_y) = face.landmarks[:2]
     angle = math.degrees(math.atan2(right_y - left_y, right_x - left_x))
     assert 10 < angle < 30
-
-
-def test_proposals_are_bounded():
-    """Only the strongest remain; mtcnn would compare all of them with each other."""
-    scores = np.random.default_rng(0).random((1, 100, 90, 2)).astype("float32")
-    _, kept = mtcnn.strongest(None, scores)
-    faces = np.sort(scores[..., 1].ravel())
-    assert (np.asarray(kept)[..., 1] > 0).sum() == mtcnn.PROPOSALS
-    assert np.asarray(kept)[..., 1].ravel().max() == faces[-1]
-    kept = np.asarray(mtcnn.strongest(None, scores[:, :5, :5])[1])
-    np.testing.assert_array_equal(kept, scores[:, :5, :5])
