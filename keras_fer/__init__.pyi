@@ -5,6 +5,7 @@ from . import (
     labels,
     layers,
     models,
+    runtime,
     saliency,
     training,
     zoo,
@@ -12,6 +13,7 @@ from . import (
 from ._version import __version__
 from .faces import analyze
 from .labels import LABELS
+from .runtime import export
 from .saliency import explain
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "__version__",
     "analyze",
     "explain",
+    "export",
     "faces",
     "labels",
     "layers",
     "models",
+    "runtime",
     "saliency",
     "training",
     "zoo",

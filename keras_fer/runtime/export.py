@@ -225,7 +225,7 @@ def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None
     import onnx
     from onnxruntime import quantization
 
-    class Faces(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Faces(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             batches = np.array_split(calibration, -(-len(calibration) // 32))
             self._batches = iter(batches)

@@ -272,8 +272,8 @@ class _Network:
     def convolution(self, x: str, last: bool = False) -> str:
         """A convolution, and PReLU unless it is the last layer."""
         kernel, bias = next(self._arrays), next(self._arrays)
-        kernel = self._constant(kernel.transpose(3, 2, 0, 1))
-        return self._activated(self.add("Conv", x, kernel, self._constant(bias)), last)
+        weights = self._constant(kernel.transpose(3, 2, 0, 1))
+        return self._activated(self.add("Conv", x, weights, self._constant(bias)), last)
 
     def dense(self, x: str, last: bool = False) -> str:
         """A dense layer, and PReLU unless it is the last layer."""
