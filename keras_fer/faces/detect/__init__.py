@@ -43,9 +43,11 @@ def detect(
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grayscale or RGB, 0–255.
         detector: `"mtcnn"` (on ONNX Runtime; five landmarks), `"haar"` (OpenCV; fast,
-            frontal faces, no landmarks), or the path of a YuNet `.onnx` file for OpenCV
-            (fast and accurate; five landmarks). `"yunet"` takes that path from the
-            environment variable KERAS_FER_YUNET. Or what `load_detector` returned.
+            frontal faces, no landmarks), `"yunet"` (OpenCV; fast and accurate; five
+            landmarks) or the path of a YuNet `.onnx` file. `"yunet"` is the file that
+            the environment variable KERAS_FER_YUNET names, or else the published one,
+            which is downloaded on first use and verified. Or what `load_detector`
+            returned.
         min_size: Longer side of the smallest face to return, in pixels of the image.
         min_confidence: Lowest score to return, 0–1. Default: 0.9 for MTCNN, 0.7 for
             YuNet. Haar has no scores.
@@ -54,6 +56,7 @@ def detect(
         A list of `Face`, largest first; empty where there is none.
 
     Raises:
+        FileNotFoundError: YuNet is to be downloaded and cannot be.
         ImportError: The detector's package is not installed.
         ImageError: The array is not an image.
         ValueError: An unknown detector or a value out of range.
@@ -75,13 +78,7 @@ def load_detector(detector: str | os.PathLike[str] | Detector) -> Detector:
         return haar.load()
     path = detector
     if detector == "yunet":
-        path = os.environ.get("KERAS_FER_YUNET", "")
-        if not path:
-            raise ValueError(
-                "detector='yunet' needs a YuNet .onnx file. Pass its path, or set the "
-                "environment variable KERAS_FER_YUNET to it. The OpenCV Zoo has one: "
-                "face_detection_yunet_2023mar.onnx"
-            )
+        path = os.environ.get("KERAS_FER_YUNET") or yunet.published()
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
     if not isinstance(path, str) or not path.lower().endswith(".onnx"):

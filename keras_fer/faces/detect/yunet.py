@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -11,6 +12,47 @@ from typing import Any
 import numpy as np
 
 from keras_fer.faces.detect.base import Detection, Detector, import_package
+
+# The published model: its mirror on the Hugging Face Hub, its name, and its SHA-256 and
+# size, which are those of the OpenCV Zoo.
+REPOSITORY = "opencv/face_detection_yunet"
+FILE = "face_detection_yunet_2023mar.onnx"
+SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+SIZE = 232_589
+
+
+def published() -> str:
+    """Path of the published model, which is downloaded on first use.
+
+    Raises:
+        FileNotFoundError: It is not in the cache of the Hugging Face Hub and cannot be
+            downloaded.
+        ValueError: What was downloaded is another file.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    advice = (
+        f"Download {FILE} from the OpenCV Zoo yourself, and pass its path as detector "
+        "or in the environment variable KERAS_FER_YUNET."
+    )
+    try:
+        path = hf_hub_download(REPOSITORY, FILE)
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise FileNotFoundError(
+            f"detector='yunet' needs {FILE}, which is not in the cache and cannot be "
+            f"downloaded from {REPOSITORY!r} on the Hugging Face Hub "
+            f"({str(error).splitlines()[0]:.200}). {advice}"
+        ) from error
+    with open(path, "rb") as file:
+        content = file.read(SIZE + 1)
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) != SIZE or digest != SHA256:
+        raise ValueError(
+            f"{path!r} is not the published {FILE}: its SHA-256 is {digest}, not "
+            f"{SHA256}. Delete it to download it again. {advice}"
+        )
+    return path
 
 
 @functools.lru_cache(maxsize=4)
