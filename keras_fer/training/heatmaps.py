@@ -70,9 +70,9 @@ def landmark_heatmap(
 def average_heatmap(heatmap: Any, size: Sequence[int]) -> Any:
     """Averages heatmaps over the area of each spatial position of another size.
 
-    An average of `landmark_heatmap(landmarks, large)` is `landmark_heatmap(landmarks,
-    small)`, up to its scale. Where the sizes are not multiples of each other, the
-    pixels at the border of two positions count in both, by their share in each.
+    A pixel at the border of two positions counts in both, by its share in each. Where
+    `H` and `W` are multiples of the new size, the average of a `landmark_heatmap` is,
+    up to its scale, the `landmark_heatmap` of that size.
 
     Args:
         heatmap: `(B, H, W)`.

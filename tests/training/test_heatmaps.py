@@ -99,7 +99,7 @@ def test_an_average_is_the_heatmap_drawn_at_the_smaller_size(sigma):
     average = np.asarray(
         average_heatmap(landmark_heatmap(landmarks, 48, sigma), (6, 6))
     )
-    average /= average.max(axis=(1, 2), keepdims=True)
+    average = average / average.max(axis=(1, 2), keepdims=True)
     expected = landmark_heatmap(landmarks, 6, sigma)
     np.testing.assert_allclose(average, expected, atol=1e-5)
 
