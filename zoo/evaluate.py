@@ -270,7 +270,8 @@ def _fit(model, subject, source):
         faces = _open(subject, source, part, model)
     else:
         part = f"the validation part of {subject.train}"
-        _, faces = data.hold_out(_open(subject, source, subject.train, model))
+        faces = _open(subject, source, subject.train, model)
+        _, faces = data.hold_out(faces, duplicates=subject.duplicates)
     faces = _certain(faces, f"{part} of {subject.dataset} in {str(source)!r}")
     probabilities = model.predict(faces.images, batch_size=256, verbose=0)
     stored = model.get_layer("probabilities").temperature
