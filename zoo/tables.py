@@ -1,17 +1,32 @@
-"""README's tables, from the results: `python -m zoo.tables` rewrites them."""
+"""README's tables, from presets and results: `python -m zoo.tables` writes them again.
+
+What stands between a pair of markers, such as `<!-- scores -->` and
+`<!-- /scores -->`, is replaced; everything else is left as it is.
+"""
 
 import json
 import pathlib
 import re
+import tomllib
 
 from keras_fer.faces.align import MARGIN
+from keras_fer.zoo import presets
+from zoo.shelf import CORRUPTIONS, ROOT, Shelf
 
-ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / "zoo" / "results"
+SHELF = Shelf()
+RESULTS = SHELF.results
+FACTS = pathlib.Path(__file__).with_name("facts.toml")
+OUT_OF_SCOPE = pathlib.Path(__file__).with_name("out_of_scope.md")
 
 
-def _markdown(header, rows):
-    # Numbers stand to the right.
+def markdown(header, rows):
+    """A Markdown table.
+
+    Args:
+        header: Texts.
+        rows: Lists of as many texts.
+    """
+    # Numbers are aligned to the right.
     rule = [
         "---:" if all(cell[:1] in "+-0123456789" for cell in column) else "---"
         for column in zip(*rows, strict=True)
@@ -20,35 +35,32 @@ def _markdown(header, rows):
 
 
 def scores():
-    """Every preset's scores on the public test split."""
+    """Every preset's scores on the split that it is reported on."""
     rows = []
-    for file in sorted(RESULTS.glob("*.public_test.json")):
-        result = json.loads(file.read_text())
+    for name in presets.read(SHELF.presets):
+        result = SHELF.evaluations(name)[None]
         everything, fresh = result["all"], result["without_duplicates"]
         cells = [
             f"{everything[metric]:.1f} ({fresh[metric]:.1f})"
             for metric in ("accuracy", "macro_f1", "uar", "ece")
         ]
         counts = f"{everything['n']:,} ({fresh['n']:,})"
-        rows.append([f"`{result['model']}`", *cells, counts])
-    header = ["model", "accuracy %", "macro-F1 %", "mean recall %", "ECE %", "faces"]
-    return _markdown(header, rows)
+        rows.append([f"`{name}`", *cells, counts])
+    header = ["model", "accuracy %", "macro-F1 %", "mean recall %", "ECE %", "images"]
+    return markdown(header, rows)
 
 
 def robustness():
-    """Accuracy of every preset on images that were made harder."""
-    ways = ("masked", "occluded", "corrupted")
+    """Accuracy of every preset on masked, occluded and corrupted images."""
     rows = []
-    for file in sorted(RESULTS.glob("*.public_test.json")):
-        clean = json.loads(file.read_text())
-        low, high = clean["all"]["intervals"]["accuracy"]
-        harder = [
-            json.loads(file.with_suffix(f".{way}.json").read_text()) for way in ways
-        ]
-        cells = [f"{result['all']['accuracy']:.1f}" for result in harder]
-        accuracy = f"{clean['all']['accuracy']:.1f} ({low:.1f} to {high:.1f})"
-        rows.append([f"`{clean['model']}`", accuracy, *cells])
-    return _markdown(["model", "as they are (95 %)", *ways], rows)
+    for name in presets.read(SHELF.presets):
+        results = SHELF.evaluations(name)
+        clean = results.pop(None)["all"]
+        low, high = clean["intervals"]["accuracy"]
+        cells = [f"{result['all']['accuracy']:.1f}" for result in results.values()]
+        accuracy = f"{clean['accuracy']:.1f} ({low:.1f} to {high:.1f})"
+        rows.append([f"`{name}`", accuracy, *cells])
+    return markdown(["model", "as they are (95 %)", *CORRUPTIONS], rows)
 
 
 def batch_dependence():
@@ -59,7 +71,7 @@ def batch_dependence():
         [f"`{row['attention']}`", *(f"{row[order]:.1f}" for order in orders)]
         for row in result["rows"]
     ]
-    return _markdown(["attention", *orders], rows)
+    return markdown(["attention", *orders], rows)
 
 
 def architectures():
@@ -87,7 +99,7 @@ def architectures():
         "stated",
         "our interpretation",
     ]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def privileged():
@@ -104,7 +116,7 @@ def privileged():
         for row in result["rows"]
     ]
     header = ["loss", "inside %", "area %", "accuracy %", "macro-F1 %"]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def crop_margin():
@@ -128,11 +140,32 @@ def crop_margin():
             ]
         )
     header = ["detector", "faces found", "best margin", "same label", "same label at 0"]
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
-def fill(text):
-    """A text with the tables between their markers."""
+def out_of_scope():
+    """What the models must not be used for."""
+    return OUT_OF_SCOPE.read_text("utf-8").strip()
+
+
+def difference(architecture):
+    """How ours differs from a paper, with the table that shows it."""
+    facts = tomllib.loads(FACTS.read_text("utf-8"))["differences"][architecture]
+    return render_difference(facts)
+
+
+def render_difference(facts):
+    """How ours differs from a paper.
+
+    Args:
+        facts: `text`, and `table`, the name of one of `TABLES` or empty.
+    """
+    text = facts["text"].strip()
+    return f"{text}\n\n{TABLES[facts['table']]()}" if facts["table"] else text
+
+
+TABLES = {
+    table.__name__: table
     for table in (
         scores,
         robustness,
@@ -140,17 +173,44 @@ def fill(text):
         privileged,
         batch_dependence,
         crop_margin,
-    ):
-        name = table.__name__
-        text = re.sub(
-            f"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)",
-            lambda _, table=table: f"{table()}\n",
-            text,
-            flags=re.DOTALL,
-        )
-    return text
+        out_of_scope,
+    )
+}
+
+
+def fill(text):
+    """A text with tables and common passages between their markers.
+
+    Args:
+        text: Markdown with markers such as `<!-- scores -->` and `<!-- /scores -->`,
+            by the names in `TABLES`, or `<!-- difference IRAM -->` by architecture.
+
+    Raises:
+        ValueError: If a marker has an unknown name.
+    """
+
+    def render(match):
+        name, _, argument = match["name"].partition(" ")
+        if name == "difference":
+            found = difference(argument)
+        elif name in TABLES and not argument:
+            found = TABLES[name]()
+        else:
+            raise ValueError(
+                f"README.md has a marker that nothing fills: {match['name']!r}. Use "
+                f"one of {', '.join(TABLES)}, or `difference ARCHITECTURE`."
+            )
+        return f"{match['start']}\n{found}\n{match['end']}"
+
+    marked = r"(?P<start><!-- (?P<name>[\w ]+) -->)\n.*?(?P<end><!-- /(?P=name) -->)"
+    return re.sub(marked, render, text, flags=re.DOTALL)
+
+
+def main():
+    """Writes README.md again."""
+    readme = ROOT / "README.md"
+    readme.write_text(fill(readme.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text()))
+    main()

@@ -6,10 +6,9 @@ import json
 import os
 import pathlib
 
-from keras_fer import zoo
+import keras_fer
 from keras_fer.console import one_line
-
-RECIPES = pathlib.Path(__file__).with_name("recipes")
+from keras_fer.zoo import presets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +25,14 @@ class EvaluationTarget:
         weights: Its weights.
         trained_on: Dataset that it was trained for; `None` where it is not known.
         train: Split that it was trained on.
-        validation: Split that its epochs were chosen on; `None` for the part that
+        validation: Split that its checkpoint was selected on; `None` for the part that
             `zoo.data.hold_out` takes from train.
         duplicates: See `zoo.data.hold_out`.
         test: Split that it is reported on.
     """
 
     name: str
-    dataset: str
+    dataset: str | None
     recipe: str | None = None
     file: pathlib.Path | None = None
     model: str | None = None
@@ -51,7 +50,7 @@ class EvaluationTarget:
             ValueError: If the file holds no model of this package.
         """
         if self.file is None:
-            return zoo.load(self.model, self.weights)
+            return keras_fer.zoo.load(self.model, self.weights)
         import keras
 
         from keras_fer.models.classifier import ExpressionClassifier
@@ -60,14 +59,14 @@ class EvaluationTarget:
             model = keras.saving.load_model(self.file)
         except Exception as error:  # A damaged file can raise whatever its reader does.
             raise ValueError(
-                f"No model can be read. Received: {str(self.file)!r}. Expected a file "
-                f"that `model.save` wrote. Keras says: {one_line(error):.300}"
+                f"No model can be read from {str(self.file)!r}. Pass a file that "
+                f"`model.save` wrote. Keras says: {one_line(error):.300}"
             ) from error
         if not isinstance(model, ExpressionClassifier):
             raise ValueError(
-                f"The file holds another kind of model. Received: "
-                f"{type(model).__name__} in {str(self.file)!r}. Expected one of "
-                "`keras_fer.models`; of a `PrivilegedAttribution`, save its `.model`."
+                f"{str(self.file)!r} holds another kind of model, a "
+                f"{type(model).__name__}. Pass one of `keras_fer.models`; of a "
+                "`PrivilegedAttribution`, save its `.model`."
             )
         return model
 
@@ -75,7 +74,7 @@ class EvaluationTarget:
     def sha256(self):
         """Hash of the file of the weights; `None` where it is not one local file."""
         if self.weights == "default":
-            return zoo.info(self.model).sha256
+            return keras_fer.zoo.info(self.model).sha256
         file = pathlib.Path(self.file or self.weights or "")
         return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
@@ -84,69 +83,93 @@ def find(model, weights="default", dataset=None):
     """Says what is to be measured. Nothing is loaded, so this takes no time.
 
     Args:
-        model: A name of the zoo, a `.keras` file, or a folder of `zoo.train`, which
-            holds a `model.keras`.
+        model: A name of the zoo, a `.keras` file, a folder of `zoo.train`, which
+            holds a `model.keras`; or an `EvaluationTarget`, which is returned.
         weights: With a name of the zoo, as for `keras_fer.zoo.load`.
         dataset: See `zoo.data.open_split`; `None` for the one that the preset, or the
             `run.json` beside the file, names.
 
     Returns:
-        A `EvaluationTarget`.
+        An `EvaluationTarget`.
 
     Raises:
         ValueError: If there is no such model, or its dataset is not known.
         FileNotFoundError: If the file is not there.
     """
+    if isinstance(model, EvaluationTarget):
+        return model
     path = pathlib.Path(model)
     if str(model).endswith(".weights.h5"):
         raise ValueError(
-            f"Weights alone are no model. Received: {str(model)!r}. Pass the name of "
-            "their model, and this file as --weights."
+            f"Weights alone are no model: {str(model)!r}. Pass the name of their "
+            "model, and this file as --weights."
         )
-    if model not in zoo.list() and (path.suffix == ".keras" or path.is_dir()):
+    if model not in keras_fer.zoo.list() and (path.suffix == ".keras" or path.is_dir()):
         if weights != "default":
             raise ValueError(
-                f"Received: --weights {str(weights)!r} with {str(model)!r}, which has "
-                "weights of its own. Expected a name from `keras-fer list`."
+                f"--weights {str(weights)!r} cannot be combined with {str(model)!r}, "
+                "which has weights of its own. Pass a name from `keras-fer list`."
             )
-        file = path / "model.keras" if path.is_dir() else path
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"No model there. Received: {str(model)!r}. Expected {str(file)!r}; "
-                "`python -m zoo.train` writes it when it is done."
-            )
-        run = _run(file)
-        recipe, known = run.get("name"), run.get("dataset")
-        splits = {
-            part: run[part] for part in ("train", "validation", "test") if run.get(part)
-        }
-        called = path.resolve().name.removesuffix(".keras")
-        subject = EvaluationTarget(recipe or called, known, recipe, file, **splits)
+        target = _saved(path)
     else:
-        try:
-            name = zoo.info(model).name or model  # That of a repository may be None.
-        except ValueError as error:
-            raise ValueError(
-                f"{error} Or pass a .keras file, or a folder of `zoo.train`."
-            ) from None
-        recipe = name.replace(".", "_")
-        if weights != "default" or not (RECIPES / f"{recipe}.py").is_file():
-            recipe = None
-        dataset = dataset or name.partition(".")[2]
-        subject = EvaluationTarget(name, dataset, recipe, model=model, weights=weights)
-    if not (dataset or subject.dataset):
+        target = _named(model, weights)
+    if not (dataset or target.dataset):
         raise ValueError(
-            f"Which data {subject.name} was trained for is not known. Received: no "
-            "run.json beside it. Pass --dataset, such as ferplus or fer2013."
+            f"The dataset of {target.name} is not known: it is no preset, and there is "
+            "no run.json beside it. Pass --dataset, such as ferplus or fer2013."
         )
     return dataclasses.replace(
-        subject,
-        dataset=dataset or subject.dataset,
-        trained_on=subject.dataset or dataset,
+        target,
+        dataset=dataset or target.dataset,
+        trained_on=target.dataset or dataset,
     )
 
 
-def _run(file):
+def _saved(path):
+    """A `.keras` file or a run."""
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"No model there: {str(file)!r} is missing. `python -m zoo.train` writes "
+            "it when it is done."
+        )
+    run = _recipe(file)
+    parts = ("train", "validation", "duplicates", "test")
+    return EvaluationTarget(
+        run.get("name") or path.resolve().name.removesuffix(".keras"),
+        run.get("dataset"),
+        run.get("name"),
+        file,
+        **{part: run[part] for part in parts if run.get(part)},
+    )
+
+
+def _named(model, weights):
+    """A model of the zoo or of the Hub."""
+    try:
+        name = keras_fer.zoo.info(model).name or model  # A repository may not say it.
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Or pass a .keras file, or a folder of `zoo.train`."
+        ) from None
+    preset = presets.read().get(name)
+    if preset is None:
+        return EvaluationTarget(name, None, model=model, weights=weights)
+    return EvaluationTarget(
+        name,
+        preset["data"]["dataset"],
+        # Other weights of that name may come from anywhere.
+        preset["recipe"] if weights == "default" else None,
+        model=model,
+        weights=weights,
+        train=preset["data"]["split"],
+        validation=preset["selection"]["split"],
+        duplicates=preset["selection"]["duplicates"],
+        test=preset["evaluation"]["split"],
+    )
+
+
+def _recipe(file):
     """The recipe that `zoo.train` ran to write a model; empty where it did not."""
     path = file.with_name("run.json")
     if not path.is_file():
@@ -155,6 +178,7 @@ def _run(file):
         return dict(json.loads(path.read_text())["recipe"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"Not a run of `zoo.train`. Received: {str(path)!r}, {one_line(error)}. "
-            "Expected JSON with a `recipe`. Move the file away, and pass --dataset."
+            f"Not a run of `zoo.train`: {str(path)!r} is no JSON with a `recipe` "
+            f"({type(error).__name__}: {one_line(error)}). Move the file away, and pass "
+            "--dataset."
         ) from error

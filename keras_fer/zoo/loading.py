@@ -11,7 +11,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keras_fer.zoo import hub, safety
+from keras_fer import hub
+from keras_fer.hub.build import build, build_release
+from keras_fer.hub.checks import check_weights
+from keras_fer.hub.release import MANIFEST, WEIGHTS
 from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def info(name: str, *, token: str | None = None) -> ModelInfo:
     """
     if _is_address(name):
         repo_id, revision = hub.parse(name)
-        release = hub.fetch(repo_id, revision, token, files=(hub.MANIFEST,))
+        release = hub.fetch(repo_id, revision, token, files=(MANIFEST,))
         return _info_of(release)
     preset = PRESETS.get(DEFAULTS.get(name, name))
     if preset is None:
@@ -121,7 +124,6 @@ def load(
     # Building imports Keras and its backend, which takes seconds.
     import keras
 
-    from keras_fer import models
     from keras_fer.models.backbones import freeze_batch_norm
     from keras_fer.models.classifier import resolve_labels
 
@@ -131,19 +133,15 @@ def load(
         if labels is None and num_classes == len(known):
             wanted = known
 
-    def build(labels):
-        function = getattr(models, preset.architecture)
-        return function(labels=labels, **{**preset.arguments, "backbone_weights": None})
-
     if preset is None:
-        model, held = hub.build(release), known
+        model, held = build_release(release), known
     elif weights is None:
-        model = build(wanted or known)
+        model = build(preset.architecture, preset.arguments, wanted or known)
     else:
         temperature = 1.0
         if release:
             path, held = release.weights, known
-            safety.check_weights(path)
+            check_weights(path)
             temperature = release.manifest["temperature"]
         elif weights == "default":
             path, held = _default_weights(preset), known
@@ -151,16 +149,7 @@ def load(
         else:
             path = _own_weights(weights)
             held = _own_labels(path, wanted, preset)
-        model = build(held)
-        try:
-            model.load_weights(path)
-        except (ValueError, OSError, KeyError) as error:
-            raise ValueError(
-                f"The weights do not fit {preset.name}. Received: {str(path)!r}. "
-                f"Expected a {_SUFFIX} file saved from that model. Keras says: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        model.get_layer("probabilities").temperature = temperature
+        model = build(preset.architecture, preset.arguments, held, path, temperature)
     if weights is not None:
         if wanted and wanted != held:
             model = model.replace_head(wanted)
@@ -175,7 +164,7 @@ def load(
 
 def bundled(preset: ModelInfo) -> pathlib.Path:
     """Where the package keeps the weights of a preset."""
-    return pathlib.Path(__file__).with_name("weights") / f"{preset.name}{_SUFFIX}"
+    return pathlib.Path(__file__).with_name("weights") / str(preset.weights)
 
 
 def _is_address(name):
@@ -225,7 +214,7 @@ def _info_of(release):
         arguments={},
         labels=tuple(said["labels"]),
         temperature=said["temperature"],
-        sha256=said["files"][hub.WEIGHTS],
+        sha256=said["files"][WEIGHTS],
         repo=release.repo_id,
         revision=release.commit,
         **{field: said.get(field) for field in fields},

@@ -1,8 +1,18 @@
-"""The presets: data only. `zoo/results/` in the repository holds their full results."""
+"""What is known of every model of the zoo, read from `presets/*.json`.
+
+`python -m zoo.promote` writes those files, and nothing else does; what is here turns
+them into the sentences that `keras_fer.zoo.info` shows.
+"""
+
+from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
 
-from keras_fer.labels import LABELS
+FOLDER = pathlib.Path(__file__).with_name("presets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +25,17 @@ class ModelInfo:
             repository does not say.
         arguments: What it was called with, besides `labels` and `backbone_weights`.
         labels: Names of the outputs, in order.
-        paper: The method's publication, and how this differs from it.
+        paper: The method's publication, and how this model differs from it.
         parameters: Number of weights.
-        macs: Multiply-accumulate operations for one image, or `None`.
-        input: What goes in.
+        macs: Multiply-accumulate operations per image, or `None`.
+        input: What the model takes.
         data: What the weights were trained on.
-        selection: What the weights were chosen on.
+        selection: What the checkpoint was selected on.
         split: What `score` was measured on.
         score: Metric to value, in percent, one crop, no test-time augmentation.
         license: License of the weights, and what else binds them.
-        temperature: What the logits are divided by, fitted on what `selection` names
-            (`python -m zoo.evaluate NAME --temperature`).
+        temperature: What the logits are divided by, fitted on what `selection` names.
+        weights: File name of the weights in the package; `None` for a repository.
         sha256: Hash of the weights file, bundled or on the Hub; `None` where there are
             no weights.
         repo: Hugging Face Hub repository, or `None`.
@@ -34,8 +44,8 @@ class ModelInfo:
 
     name: str
     architecture: str | None
-    arguments: dict
-    labels: tuple
+    arguments: dict[str, Any]
+    labels: tuple[str, ...]
     paper: str
     parameters: int
     macs: int | None
@@ -43,109 +53,107 @@ class ModelInfo:
     data: str
     selection: str
     split: str
-    score: dict
+    score: dict[str, float]
     license: str
     temperature: float = 1.0
+    weights: str | None = None
     sha256: str | None = None
     repo: str | None = None
     revision: str | None = None
 
 
-_PATT_LITE = {
-    "architecture": "PAttLite",
-    "arguments": {"input_size": 96, "grayscale": True},
-    "paper": (
-        "PAtt-Lite, Ngwe et al., arXiv 2306.09626. Ours attends over the patches of "
-        "one face; the published code attends across the batch."
-    ),
-    "input": "gray or RGB face crop, 0-255, any size; resized to 96x96 in the graph",
-    "selection": (
-        "a twelfth of the train split, held out by the pixels' checksum; the public "
-        "test split was looked at between stages"
-    ),
-    "license": (
-        "Apache-2.0 for the weights; the training images have no explicit license"
-    ),
-}
+def read(folder: str | os.PathLike[str] = FOLDER) -> dict[str, dict[str, Any]]:
+    """Name of every preset to what its file says.
 
-_LIGHT = {
-    "labels": LABELS[:7],
-    "input": "gray or RGB face crop, 0-255, any size; resized to 64x64 in the graph",
-    "data": "FER2013 train split, FER2013 labels",
-    "selection": "a twelfth of the train split, held out by the pixels' checksum",
-    "split": "FER2013 public test (n = 3,589)",
-    "license": _PATT_LITE["license"],
-}
-_LIGHT_ARGUMENTS = {
-    "input_size": 64,
-    "grayscale": True,
-    "backbone": "mobilenet_v1",
-    "dropout": 0.3,
-}
+    Args:
+        folder: Where the JSON files are.
 
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        ModelInfo(
-            name="patt_lite.ferplus",
-            labels=LABELS,
-            parameters=1_102_697,
-            macs=63_141_120,
-            data="FER2013 train split with FER+ votes as soft labels",
-            split="FER2013 public test, FER+ majority (n = 3,199)",
-            score={"accuracy": 87.2, "macro_f1": 72.6},
-            temperature=0.7268,
-            sha256="32e1b4e37e491872e26d0724ab7391cfb2d023081c6d281fdf451f036b612a7c",
-            **_PATT_LITE,
-        ),
-        ModelInfo(
-            name="patt_lite.fer2013",
-            labels=LABELS[:7],
-            parameters=1_102_664,
-            macs=63_141_088,
-            data="FER2013 train split, FER2013 labels, from patt_lite.ferplus",
-            split="FER2013 public test (n = 3,589)",
-            score={"accuracy": 67.3, "macro_f1": 63.6},
-            temperature=0.9390,
-            sha256="bd8eaf60b63e3b7891b29ebbece452f1f3ddc5d41d76d6e1722cf0c34c247133",
-            **_PATT_LITE,
-        ),
-        ModelInfo(
-            name="iram.fer2013",
-            architecture="IRAM",
-            arguments=_LIGHT_ARGUMENTS,
-            paper=(
-                "IRAM, Wang and Hu, IJCNN 2021, doi 10.1109/IJCNN52387.2021.9534217. "
-                "Our interpretation of its abstract, on a light backbone."
-            ),
-            parameters=1_632_943,
-            macs=40_138_304,
-            score={"accuracy": 65.8, "macro_f1": 61.4},
-            temperature=0.9112,
-            sha256="55d627195cd42ef8ee57a9ed1389b4cbd2e5335ccfc231ea0203c6e4f0b1da8b",
-            **_LIGHT,
-        ),
-        ModelInfo(
-            name="llam.fer2013",
-            architecture="LLAM",
-            arguments=_LIGHT_ARGUMENTS,
-            paper=(
-                "LLAM, Wang et al., arXiv 2001.11869. Our interpretation of its "
-                "abstract, on a light backbone."
-            ),
-            parameters=1_631_571,
-            macs=40_059_904,
-            score={"accuracy": 65.6, "macro_f1": 61.8},
-            temperature=0.9069,
-            sha256="d27ab24a2f81c563b3c2f93ddec8d0dc9459272dd719f721412c157df13d51ce",
-            **_LIGHT,
-        ),
+    Returns:
+        Dictionaries as in `zoo/schemas/preset.json` of the repository, by name.
+    """
+    files = sorted(pathlib.Path(folder).glob("*.json"))
+    presets = [json.loads(file.read_text("utf-8")) for file in files]
+    return {preset["name"]: preset for preset in presets}
+
+
+def describe(preset: dict[str, Any]) -> ModelInfo:
+    """What a preset's file says, in sentences.
+
+    Args:
+        preset: From `read`.
+
+    Returns:
+        A `ModelInfo`.
+    """
+    copied = ("name", "architecture", "arguments", "temperature", "parameters", "macs")
+    evaluation = preset["evaluation"]
+    return ModelInfo(
+        **{field: preset[field] for field in copied},
+        labels=tuple(preset["labels"]),
+        paper=f"{cite(preset['paper'])} {preset['difference']['summary']}",
+        input=describe_input(preset["arguments"]["input_size"]),
+        data=_data(preset["data"]),
+        selection=_selection(preset["selection"]),
+        split=f"{split_title(evaluation)} (n = {evaluation['n']:,})",
+        score={
+            metric: round(score["value"], 1)
+            for metric, score in evaluation["scores"].items()
+            if metric != "uar"
+        },
+        license=f"{preset['license']['name']} for the weights; "
+        f"{preset['data']['license']}",
+        weights=preset["weights"]["file"],
+        sha256=preset["weights"]["sha256"],
+        repo=preset["repo"],
+        revision=preset["revision"],
     )
-}
 
-# What an architecture's name alone stands for.
+
+def describe_input(size: int) -> str:
+    """What a model takes that resizes its images to `size` pixels."""
+    return (
+        f"gray or RGB face crop, 0-255, any size; resized to {size}x{size} in the graph"
+    )
+
+
+def cite(paper: dict[str, Any]) -> str:
+    """A publication in a sentence: name, authors, year and where it is found."""
+    first, *others = (author.split()[-1] for author in paper["authors"])
+    authors = f"{first} et al." if len(others) > 1 else " and ".join([first, *others])
+    found = " ".join(
+        filter(
+            None,
+            (
+                paper["arxiv"] and f"arXiv {paper['arxiv']}",
+                paper["doi"] and f"doi {paper['doi']}",
+            ),
+        )
+    )
+    return f"{paper['name']}, {authors}, {paper['year']}, {found}."
+
+
+def split_title(evaluation: dict[str, Any]) -> str:
+    """A split in words, such as `"FER2013 public test, FER+ majority"`."""
+    title = f"{evaluation['images']} {evaluation['split'].replace('_', ' ')}"
+    return f"{title}, {evaluation['faces']}" if evaluation["faces"] else title
+
+
+def _data(data):
+    text = f"{data['images']} {data['split']} split, {data['targets']}"
+    return f"{text}, from {data['start']}" if data["start"] else text
+
+
+def _selection(selection):
+    if selection["split"]:
+        text = f"the {selection['split']} split"
+    else:
+        text = "a twelfth of the train split, held out by the pixels' checksum"
+    return f"{text}; {selection['note']}" if selection["note"] else text
+
+
+PRESETS = {name: describe(preset) for name, preset in read().items()}
+
+# An architecture's name alone means its default preset.
 DEFAULTS = {
-    "iram": "iram.fer2013",
-    "llam": "llam.fer2013",
-    "patt_lite": "patt_lite.ferplus",
+    name.partition(".")[0]: name for name, preset in read().items() if preset["default"]
 }

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-from keras_fer.zoo.release import NEEDED
+from keras_fer.hub.release import NEEDED
 
 # No response may be larger.
 LARGEST = 2 * 2**30

@@ -1,24 +1,17 @@
-"""Models on the Hugging Face Hub: pushed, fetched and built; never run.
-
-Whatever arrives is data: it is listed before it is downloaded, hashed before it is
-opened, and its classes and arrays are checked before Keras reads them.
-"""
+"""Downloads: listed before they are fetched, hashed before they are opened."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import pathlib
 import re
-import tempfile
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from keras_fer.zoo.client import (
+from keras_fer.hub.client import (
     LARGEST,
     bounded,
     check_id,
@@ -26,22 +19,14 @@ from keras_fer.zoo.client import (
     open_api,
     retry_after,
 )
-from keras_fer.zoo.release import (
-    CONFIG,
+from keras_fer.hub.release import (
     FILES,
     MANIFEST,
     NEEDED,
     WEIGHTS,
     contradiction,
-    facts_of,
     read_manifest,
-    short_card,
-    write,
 )
-from keras_fer.zoo.safety import check_config, check_weights
-
-if TYPE_CHECKING:
-    from keras_fer.models import ExpressionClassifier
 
 # What else may lie in a repository. It is not downloaded.
 _HARMLESS = re.compile(
@@ -93,116 +78,6 @@ def parse(address: str) -> tuple[str, str | None]:
     return uri.id, uri.revision
 
 
-def push(
-    model: ExpressionClassifier,
-    repo_id: str,
-    *,
-    private: bool | None = None,
-    results: dict | None = None,
-    token: str | None = None,
-    card: str | None = None,
-    facts: dict | None = None,
-    tag: str | None = None,
-    commit_message: str | None = None,
-) -> str:
-    """Publishes a model on the Hugging Face Hub in one commit and reads it back.
-
-    `zoo.load("hf://user/repo")` loads it, and so does, after `import keras_fer`,
-    `keras.saving.load_model("hf://user/repo")`. Pushing the same again changes
-    nothing; after an interruption, push again. Files that would have a repository
-    refused go with the same commit.
-
-    Args:
-        model: A trained model of this package.
-        repo_id: `"user/repo"`; made where it is not there.
-        private: Whether a new repository is; `None` leaves it to the account.
-        results: From `zoo.evaluate`, kept in `keras_fer.json`.
-        token: With the right to write; `None` for the one of `hf auth login`.
-        card: Text of `README.md`; `None` for a short one.
-        facts: For `keras_fer.json`; see `write`.
-        tag: Name of the version; `None` for `"v"` and the package's version.
-        commit_message: First line of the commit.
-
-    Returns:
-        The address of the commit.
-
-    Raises:
-        ValueError: The id or model is malformed, the tag is on another content, or
-            what came back is not what was sent.
-        PermissionError: No token, or one that may not write there.
-        OSError: The Hub cannot be reached or is out of order.
-    """
-    from huggingface_hub import constants, create_repo, get_token
-
-    from keras_fer import __version__
-
-    check_id(repo_id)
-    if not (token or get_token()):
-        raise PermissionError(
-            f"No token. Received: token={token!r}, and none is stored. Make one with "
-            f"the right to write at {constants.ENDPOINT}/settings/tokens, then run "
-            "`hf auth login` or pass it as `token`."
-        )
-    tag = tag or f"v{__version__}"
-    facts = {**facts_of(results), **(facts or {})}
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        written = write(
-            model, folder / "release", facts, card or short_card(model, repo_id, facts)
-        )
-        with explained(repo_id, None, token, pushing=True), bounded():
-            create_repo(repo_id, private=private, token=token, exist_ok=True)
-            commit = _upload(
-                folder / "release", repo_id, tag, commit_message or tag, token
-            )
-            url = f"{constants.ENDPOINT}/{repo_id}/commit/{commit}"
-            release = fetch(repo_id, commit, token, files=FILES, cache=folder / "cache")
-            if release.manifest != written:
-                raise ValueError(
-                    f"What came back is not what was pushed. Received: {url} with "
-                    f"{release.manifest['files']}. Expected {written['files']}. "
-                    "Push again."
-                )
-            open_api(token).create_tag(repo_id, tag=tag, revision=commit, exist_ok=True)
-    return url
-
-
-def _upload(folder, repo_id, tag, message, token):
-    """Commits a folder where it differs from the repository; the commit's name."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-    api = open_api(token)
-    refs = api.list_repo_refs(repo_id)
-    head = next(ref.target_commit for ref in refs.branches if ref.name == "main")
-    tagged = next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
-
-    def differences(commit):
-        """Operations that are left to do after a commit."""
-        files = _list(api, repo_id, commit)
-        changed = [
-            name
-            for name in FILES
-            if name not in files or _damage(folder / name, files[name])
-        ]
-        stale = [path for path in files if path not in FILES and _objection(path)]
-        return [
-            *(CommitOperationAdd(name, folder / name) for name in changed),
-            *(CommitOperationDelete(path) for path in stale),
-        ]
-
-    if tagged and differences(tagged):
-        raise ValueError(
-            f"The tag is taken. Received: tag={tag!r}, which {repo_id} has on another "
-            f"content, commit {tagged}. Tags are not moved: pass another `tag`."
-        )
-    operations = differences(head)
-    if not operations:
-        return head
-    return api.create_commit(
-        repo_id, operations, commit_message=message, parent_commit=head
-    ).oid
-
-
 def fetch(
     repo_id: str,
     revision: str | None = None,
@@ -238,7 +113,7 @@ def fetch(
         commit = _resolve(api, repo_id, revision, cache)
         folder = _cached(repo_id, commit, files, cache)
         if folder is None:
-            listed = _list(api, repo_id, commit)
+            listed = list_files(api, repo_id, commit)
             _check_list(repo_id, commit, listed, files)
             paths = {
                 name: _download(api, repo_id, commit, name, listed[name], cache)
@@ -246,7 +121,7 @@ def fetch(
             }
             # All at last: with wrong names from the Hub one may take another's place.
             for name, path in paths.items():
-                found = _damage(path, listed[name])
+                found = damage(path, listed[name])
                 if path.parent.name != commit:
                     found = f"Received: it as of commit {path.parent.name}."
                 if found:
@@ -299,7 +174,7 @@ def _resolve(api, repo_id, revision, cache):
         raise failure from failure.__cause__
 
 
-def _list(api, repo_id, commit):
+def list_files(api, repo_id, commit):
     """Files of a commit: path to what the Hub says about it."""
     from huggingface_hub import RepoFile
 
@@ -310,15 +185,15 @@ def _list(api, repo_id, commit):
 def _check_list(repo_id, commit, listed, files):
     """Refuses what should not be downloaded."""
     for path, entry in listed.items():
-        objection = None if path in FILES else _objection(path)
+        problem = None if path in FILES else objection(path)
         limit = LARGEST if path == WEIGHTS or path not in FILES else _SMALL_LARGEST
         size = max(entry.size, entry.lfs.size if entry.lfs else 0)
         if size > limit:
-            objection = f"it is declared to have {size:,} bytes, more than {limit:,}"
-        if objection:
+            problem = f"it is declared to have {size:,} bytes, more than {limit:,}"
+        if problem:
             raise ValueError(
                 f"{repo_id} is refused. Received: file {path!r} at {commit}: "
-                f"{objection}. Nothing was downloaded. Expected {', '.join(FILES)}, "
+                f"{problem}. Nothing was downloaded. Expected {', '.join(FILES)}, "
                 "as `keras_fer.zoo.push` writes."
             )
     missing = [name for name in files if name not in listed]
@@ -331,7 +206,7 @@ def _check_list(repo_id, commit, listed, files):
         )
 
 
-def _objection(path):
+def objection(path):
     """Why a file may not be in a repository, or `None`."""
     parts = re.split(r"[/\\]", path)
     if ".." in parts or not parts[0] or "\\" in path or ":" in parts[0]:
@@ -347,12 +222,12 @@ def _download(api, repo_id, commit, name, entry, cache):
         path = pathlib.Path(
             api.hf_hub_download(repo_id, name, revision=commit, cache_dir=cache)
         )
-        if attempt == 1 and _damage(path, entry):
+        if attempt == 1 and damage(path, entry):
             _remove(path)
     return path
 
 
-def _damage(path, entry):
+def damage(path, entry):
     """What differs between a file and what the Hub lists, or `None`."""
     try:
         data = path.read_bytes()
@@ -390,39 +265,3 @@ def _cached(repo_id, commit, files, cache):
     except ValueError:
         return None
     return None if contradiction(folder, manifest, files) else folder
-
-
-def build(release: Release) -> ExpressionClassifier:
-    """The model of a release, not compiled.
-
-    Raises:
-        ValueError: Its files name classes or hold arrays that are not allowed, or do
-            not fit each other.
-    """
-    import keras
-
-    from keras_fer.models import ExpressionClassifier
-
-    where = f"{release.repo_id} at {release.commit}"
-    try:
-        config = json.loads((release.folder / CONFIG).read_bytes())
-        check_config(config)
-        check_weights(release.weights)
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        if not isinstance(model, ExpressionClassifier):
-            raise ValueError(f"a {type(model).__name__}")
-        model.load_weights(release.weights)
-        found = model.labels, model.get_layer("probabilities").temperature
-    except Exception as error:  # Keras raises whatever a malformed file leads it to
-        raise ValueError(
-            f"The files of {where} make no model. Received: "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__} "
-            "Expected an `ExpressionClassifier` as `keras_fer.zoo.push` writes it."
-        ) from error
-    said = tuple(release.manifest["labels"]), release.manifest["temperature"]
-    if found != said:
-        raise ValueError(
-            f"{where} contradicts itself. Received: labels and temperature {found} in "
-            f"{CONFIG}. Expected {said}, as its {MANIFEST} says."
-        )
-    return model

@@ -86,6 +86,20 @@ def write(
     return manifest
 
 
+def save_weights(model: ExpressionClassifier, path: str | os.PathLike[str]) -> None:
+    """Writes the weights file of a release; the same model, the same bytes.
+
+    Args:
+        model: An `ExpressionClassifier`.
+        path: Where to, a `.weights.h5` file.
+    """
+    plain = _plain(model)
+    with tempfile.TemporaryDirectory() as folder:
+        full = pathlib.Path(folder) / WEIGHTS
+        plain.save_weights(full)
+        _shrink(full, path)
+
+
 def _plain(model):
     """A copy without training state whose names do not depend on this process."""
     import keras
