@@ -20,7 +20,7 @@ def is_functional(model: Any) -> bool:
 
     Replaces `keras.Functional`, which does not exist: `keras.Model(inputs, outputs)`
     returns an instance of the private class `keras.src.models.functional.Functional`.
-    Known for Keras 3.0 to 3.15.
+    Tested with Keras 3.15.
     """
     from keras.src.models.functional import Functional
 
@@ -32,7 +32,7 @@ def run_graph(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
 
     Replaces `keras.models.clone_model(call_function=...)`, which also builds and
     compiles a model around the result and takes new `keras.Input`s only.
-    Known for Keras 3.7 to 3.15 (`Function._run_through_graph`).
+    Tested with Keras 3.15 (`Function._run_through_graph`).
 
     Args:
         model: A functional model.
@@ -50,7 +50,7 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
     """Returns the operation that a symbolic tensor is an output of.
 
     Replaces a search through the nodes of all layers of a model.
-    Known for Keras 3.0 to 3.15 (`KerasTensor._keras_history`).
+    Tested with Keras 3.15 (`KerasTensor._keras_history`).
     """
     return tensor._keras_history.operation
 
@@ -59,7 +59,7 @@ def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Returns a layer and all layers inside it, each once.
 
     Replaces `Model.layers`, which does not list the layers inside layers.
-    Known for Keras 3.0 to 3.15 (`Layer._flatten_layers`).
+    Tested with Keras 3.15 (`Layer._flatten_layers`).
     """
     return list(layer._flatten_layers())
 
@@ -68,7 +68,7 @@ def has_several_workers(strategy: Any) -> bool:
     """Whether Keras' trainer treats a `tf.distribute.Strategy` as multi-worker.
 
     Replaces counting the workers of a cluster resolver, which a strategy may lack.
-    Known for TensorFlow 2.16 to 2.21 (`StrategyExtended._in_multi_worker_mode`).
+    Tested with TensorFlow 2.21 (`StrategyExtended._in_multi_worker_mode`).
     """
     return bool(strategy.extended._in_multi_worker_mode())
 
@@ -78,7 +78,7 @@ def build_from(model: keras.Model, select: Callable[[Any], Any]) -> None:
 
     Replaces `_maybe_symbolic_build`, on this model alone: it takes a mean over
     replicas, which multi-worker strategies give for scalars only.
-    Known for Keras 3.7 to 3.15 (`_maybe_symbolic_build`, `_symbolic_build`).
+    Tested with Keras 3.15 (`_maybe_symbolic_build`, `_symbolic_build`).
 
     Args:
         model: A model on the TensorFlow backend.
@@ -101,7 +101,7 @@ def wrap_steps(model: keras.Model, wrap: Callable[[Any], Any]) -> None:
 
     Replaces an override of `train_step` and `test_step`, which would need a subclass
     of the model's class. Functions that are compiled already are dropped.
-    Known for Keras 3.7 to 3.15 (`_make_function`).
+    Tested with Keras 3.15 (`_make_function`).
 
     Args:
         model: A model on the TensorFlow backend.

@@ -1,8 +1,8 @@
-"""What each paper's network weighs and costs: `python -m zoo.architectures`.
+"""Parameters and cost of each paper's network: `python -m zoo.architectures`.
 
 Builds every architecture for 7 classes with random weights and counts weights and
-multiply-accumulates at 224 pixels; writes `zoo/results/architectures.json`, from which
-`zoo.tables` makes README's table.
+multiply-accumulates at 224 pixels. Writes `zoo/results/architectures.json`, from which
+`zoo.tables` renders README's table.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ class Architecture:
 
     Attributes:
         paper: Short name.
-        layers: What is new in it, in `keras_fer.layers` or `keras_fer.training`.
+        layers: Its layers, in `keras_fer.layers` or `keras_fer.training`.
         model: Name of a function in `keras_fer.models`.
         arguments: What to call it with.
         stated: What the paper or its authors' code says.
-        reading: What is our choice.
+        interpretation: What is ours.
     """
 
     paper: str
@@ -34,10 +34,10 @@ class Architecture:
     model: str
     arguments: dict
     stated: str
-    reading: str
+    interpretation: str
 
     def measured(self):
-        """The same with counts, as a dictionary for JSON."""
+        """The same and the counts, as a dictionary for JSON."""
         model = getattr(models, self.model)(7, **self.arguments)
         trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         return {
@@ -50,9 +50,9 @@ class Architecture:
 
 _SCAN = "`SpatioChannelAttention`, `LocalGlobalAttention`, `ComplementaryContext`"
 _SCAN_STATED = "everything, from the authors' code"
-_SCAN_READING = "crops of maps other than 28x28"
-_SLOTS = "the layer's form, the backbone, one layer at the end of every block"
-_PREVIOUS = "previous layer's information, no bottleneck, fusion with the map"
+_SCAN_INTERPRETATION = "crops of feature maps other than 28x28"
+_INSERTION = "the layer's form, the backbone, one layer at the end of every block"
+_PREVIOUS = "previous layer's information, no bottleneck, fusion with the feature map"
 
 ARCHITECTURES = (
     Architecture(
@@ -63,17 +63,19 @@ ARCHITECTURES = (
         "backbone and cut, patches, head, the count",
         "attention within a face (the published one runs across the batch)",
     ),
-    Architecture("SCAN-CCI", _SCAN, "ScanCCI", {}, _SCAN_STATED, _SCAN_READING),
+    Architecture("SCAN-CCI", _SCAN, "ScanCCI", {}, _SCAN_STATED, _SCAN_INTERPRETATION),
     Architecture(
         "SCAN-CCI, one mask for all crops",
         _SCAN,
         "ScanCCI",
         {"shared": True},
         "the authors' script for RAF-DB",
-        _SCAN_READING,
+        _SCAN_INTERPRETATION,
     ),
-    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _SLOTS),
-    Architecture("IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _SLOTS),
+    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _INSERTION),
+    Architecture(
+        "IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _INSERTION
+    ),
     *(
         Architecture(
             "PAL",
@@ -100,7 +102,7 @@ ARCHITECTURES = (
             "AttentionNetwork",
             {"backbone": "mobilenet_v1", "attention": attention},
             "the layer" if attention in ("se", "eca", "cbam") else "-",
-            "the same slots for all",
+            "the same insertion points for all",
         )
         for paper, layer, attention in (
             ("SE", "SqueezeExcitation", "se"),
@@ -116,7 +118,7 @@ ARCHITECTURES = (
         "AttentionNetwork",
         {"backbone": "mobilenet_v1"},
         "-",
-        "the same slots, empty",
+        "the same network without attention",
     ),
 )
 

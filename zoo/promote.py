@@ -101,6 +101,34 @@ def promote(run, name, source, shelf=None):
         return shelf.install(facts, weights, {RUN: record, **files})
 
 
+def refresh(shelf=None):
+    """Copies `zoo/facts.toml` into all presets again; nothing is evaluated.
+
+    Args:
+        shelf: A `zoo.shelf.Shelf`; `None` for that of this repository.
+
+    Returns:
+        Names of the presets.
+    """
+    shelf = shelf or Shelf()
+    names = shelf.names()
+    for name in names:
+        known = _known_facts(name, shelf.run(name)["recipe"])
+        shelf.update(name, _published(known))
+    return names
+
+
+def _published(known):
+    """What `zoo/facts.toml` says of the method and the license, as a preset has it."""
+    return {
+        "paper": {**known["paper"], "bibtex": bibtex(known["paper"])},
+        "difference": {
+            key: value.strip() for key, value in known["difference"].items()
+        },
+        "license": known["license"],
+    }
+
+
 def _read_run(run):
     path = run / RUN
     if not path.is_file():
@@ -237,17 +265,15 @@ def _describe(candidate, record, known, results):
     clean = results[None]
     model = candidate.load()
     about = known["data"]
-    paper = known["paper"]
+    published = _published(known)
     return {
         "name": candidate.name,
         "default": known["preset"]["default"],
         "architecture": candidate.architecture,
         "arguments": candidate.arguments,
         "labels": list(candidate.labels),
-        "paper": {**paper, "bibtex": bibtex(paper)},
-        "difference": {
-            key: value.strip() for key, value in known["difference"].items()
-        },
+        "paper": published["paper"],
+        "difference": published["difference"],
         "data": {
             "dataset": candidate.dataset,
             "split": candidate.train,
@@ -277,7 +303,7 @@ def _describe(candidate, record, known, results):
         "parameters": model.count_params(),
         "macs": count_macs(model),
         "recipe": candidate.recipe,
-        "license": known["license"],
+        "license": published["license"],
     }
 
 
@@ -320,6 +346,13 @@ def bibtex(paper):
     return "\n".join([f"@{kind}{{{key},", *lines, "}"]) + "\n"
 
 
+def _render():
+    """Writes README's tables and the golden outputs again."""
+    # In processes of their own: this one read the presets as they were.
+    for module in ("zoo.tables", "zoo.golden"):
+        subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=True)
+
+
 def main(arguments=None):
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -327,8 +360,13 @@ def main(arguments=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", help="folder that zoo.train wrote")
-    parser.add_argument("preset", help="such as patt_lite.ferplus")
+    parser.add_argument("run", nargs="?", help="folder that zoo.train wrote")
+    parser.add_argument("preset", nargs="?", help="such as patt_lite.ferplus")
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="copy zoo/facts.toml into all presets again; nothing is evaluated",
+    )
     parser.add_argument(
         "--data",
         default="npz",
@@ -337,14 +375,18 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options.refresh == bool(options.run and options.preset):
+        parser.error("pass RUN and PRESET, or --refresh alone")
+    if options.refresh:
+        print("refreshed", *refresh())
+        _render()
+        return 0
     try:
         facts = promote(options.run, options.preset, options.data)
     except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
         print(f"zoo.promote: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    # In a process of their own: this one read the presets as they were.
-    for module in ("zoo.tables", "zoo.golden"):
-        subprocess.run([sys.executable, "-m", module], cwd=ROOT, check=True)
+    _render()
     accuracy = facts["evaluation"]["scores"]["accuracy"]["value"]
     print(
         f"{facts['name']}: accuracy {accuracy:.2f} %, temperature "

@@ -133,9 +133,25 @@ class Shelf:
             repo: `"user/repo"`.
             revision: The commit there, 40 hexadecimal digits.
         """
-        facts = {**self.read(name), "repo": repo, "revision": revision}
+        self.update(name, {"repo": repo, "revision": revision})
+
+    def update(self, name, facts):
+        """Changes some facts of a preset, in one step.
+
+        Args:
+            name: Of the preset.
+            facts: Those that change.
+
+        Raises:
+            ValueError: If the preset would be invalid. Nothing is written then.
+        """
+        facts = {**self.read(name), **facts}
         check(facts)
         self._replace(facts)
+
+    def names(self):
+        """Names of all presets, sorted."""
+        return sorted(path.stem for path in self.presets.glob("*.json"))
 
     def verify(self, name):
         """Raises a `ValueError` unless a preset and its files are as they were written.

@@ -87,7 +87,7 @@ def architectures():
                 f"{row['trainable'] / 1e6:.2f} M",
                 f"{row['macs'] / 1e6:,.0f} M",
                 row["stated"],
-                row["reading"],
+                row["interpretation"],
             ]
         )
     header = [
@@ -144,7 +144,7 @@ def crop_margin():
 
 
 def out_of_scope():
-    """What the models must not be used for."""
+    """Out-of-scope use of the models."""
     return OUT_OF_SCOPE.read_text("utf-8").strip()
 
 

@@ -179,6 +179,6 @@ def _recipe(file):
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Not a run of `zoo.train`: {str(path)!r} is no JSON with a `recipe` "
-            f"({type(error).__name__}: {one_line(error)}). Move the file away, and pass "
-            "--dataset."
+            f"({type(error).__name__}: {one_line(error)}). Move the file away, and "
+            "pass --dataset."
         ) from error

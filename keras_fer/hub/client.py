@@ -165,7 +165,7 @@ def explained(repo_id, revision, token, pushing=False):
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         if status == 401:
             raise PermissionError(
-                f"The Hub does not know you. Received: {what}, with {sent}. Run `hf "
+                f"Authentication failed (401) for {what}, with {sent}. Run `hf "
                 "auth login` or pass a valid `token`."
             ) from error
         if status == 403:
@@ -185,8 +185,7 @@ def explained(repo_id, revision, token, pushing=False):
             ) from error
         if status:
             raise OSError(
-                f"The Hub is out of order. Received: HTTP status {status} for {what}: "
-                f"{reason} {again}"
+                f"Hub server error ({status}) for {what}: {reason} {again}"
             ) from error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({reason})"

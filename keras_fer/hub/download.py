@@ -105,7 +105,7 @@ def fetch(
         FileNotFoundError: There is no such repository, or, without a connection, not
             all of it is in the cache.
         PermissionError: A token is needed, or another one.
-        OSError: The Hub cannot be reached, is too slow or out of order.
+        OSError: The Hub cannot be reached, is too slow or fails.
     """
     check_id(repo_id)
     api = open_api(token)

@@ -51,7 +51,7 @@ def push(
         ValueError: The id or model is malformed, the tag is on another content, or
             what came back is not what was sent.
         PermissionError: No token, or one that may not write there.
-        OSError: The Hub cannot be reached or is out of order.
+        OSError: The Hub cannot be reached or fails.
     """
     from huggingface_hub import constants, create_repo, get_token
 

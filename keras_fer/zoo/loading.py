@@ -116,7 +116,7 @@ def load(
         FileNotFoundError: The weights are missing. They are never replaced by random
             ones.
         PermissionError: The repository asks for a token, or another one.
-        OSError: The Hub is too slow or out of order.
+        OSError: The Hub is too slow or fails.
     """
     release = _release(name, weights, revision, token)
     preset = None if _is_address(name) else info(name)
@@ -199,7 +199,7 @@ def _release(name, weights, revision, token):
     repo_id, named = hub.parse(address)
     if revision is not None and named not in (None, revision):
         raise ValueError(
-            f"Two revisions. Received: {address!r} and revision={revision!r}. Pass one."
+            f"Conflicting revisions: {address!r} and revision={revision!r}. Pass one."
         )
     return hub.fetch(repo_id, revision or named, token)
 
