@@ -1,8 +1,8 @@
 """Private parts of Keras and TensorFlow, in one place.
 
-Each function here stands for something that has no public equivalent, and says for
-which versions it is known to work; `setup.py` bounds those versions, and
-`tests/test_compat.py` fails where a new one differs. Importing this imports neither
+Each function here stands for something that has no public equivalent, and says which
+version it was tested with; `setup.py` bounds the versions, and `tests/test_compat.py`
+fails where a new one differs. Importing this imports neither
 Keras nor TensorFlow.
 """
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_fer._compat import nested_layers
+
 POLICIES = ("mixed_bfloat16", "mixed_float16")
 
 
@@ -51,7 +53,7 @@ def disturb(layer, seed=0):
 def settle(model, images):
     """Fits the statistics of BatchNorm to images, as random networks need it."""
     for momentum in (0.0, 0.99):
-        for layer in model._flatten_layers():
+        for layer in nested_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = momentum
         if not momentum:

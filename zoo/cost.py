@@ -5,6 +5,8 @@ import math
 import numpy as np
 from keras import layers
 
+from keras_fer._compat import nested_layers
+
 
 def count_macs(model):
     """Multiply-accumulates of the convolutions and dense layers, for one image.
@@ -24,7 +26,7 @@ def count_macs(model):
         return counted
 
     # Layers inside layers do not know their sizes; they show them when they run.
-    leaves = [layer for layer in model._flatten_layers() if _macs(layer, (1,) * 4)]
+    leaves = [layer for layer in nested_layers(model) if _macs(layer, (1,) * 4)]
     for layer in leaves:
         layer.call = counting(layer, layer.call)
     try:

@@ -11,6 +11,7 @@ import numpy as np
 
 import keras_fer
 from keras_fer import models, training
+from keras_fer._compat import producer
 from keras_fer.models.backbones import freeze_batch_norm
 from keras_fer.training.heatmaps import INNER_LANDMARKS
 from zoo import data
@@ -242,7 +243,7 @@ def _backbone_outputs(model):
         id(tensor): tensor
         for layer in model.layers
         for tensor in keras.tree.flatten(layer.input)
-        if tensor._keras_history.operation is backbone
+        if producer(tensor) is backbone
     }
     return list(tensors.values())
 
