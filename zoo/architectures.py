@@ -1,6 +1,6 @@
-"""What each paper's network weighs and costs: `python -m zoo.architectures`.
+"""Parameters and MACs of each paper's network: `python -m zoo.architectures`.
 
-Builds every architecture for 7 classes with random weights and counts weights and
+Builds every architecture for 7 classes with random weights and counts parameters and
 multiply-accumulates at 224 pixels; writes `zoo/results/architectures.json`, from which
 `zoo.tables` makes README's table.
 """
@@ -10,7 +10,7 @@ import json
 import math
 import pathlib
 
-from keras_fer import models
+import keras_fer
 from zoo.cost import count_macs
 
 RESULT = pathlib.Path(__file__).with_name("results") / "architectures.json"
@@ -26,7 +26,7 @@ class Architecture:
         model: Name of a function in `keras_fer.models`.
         arguments: What to call it with.
         stated: What the paper or its authors' code says.
-        reading: What is our choice.
+        interpretation: What is our interpretation.
     """
 
     paper: str
@@ -34,14 +34,14 @@ class Architecture:
     model: str
     arguments: dict
     stated: str
-    reading: str
+    interpretation: str
 
     def measured(self):
         """The same with counts, as a dictionary for JSON."""
         arguments = {**self.arguments}
         if self.model == "PAttLite":
             arguments["backbone_weights"] = None
-        model = getattr(models, self.model)(7, **arguments)
+        model = getattr(keras_fer.models, self.model)(7, **arguments)
         trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         return {
             **dataclasses.asdict(self),
@@ -53,9 +53,9 @@ class Architecture:
 
 _SCAN = "`SpatioChannelAttention`, `LocalGlobalAttention`, `ComplementaryContext`"
 _SCAN_STATED = "everything, from the authors' code"
-_SCAN_READING = "crops of maps other than 28x28"
-_SLOTS = "the layer's form, the backbone, one layer at the end of every block"
-_PREVIOUS = "previous layer's information, no bottleneck, fusion with the map"
+_SCAN_INTERPRETATION = "crops of feature maps other than 28x28"
+_POINTS = "the layer's form, the backbone, one layer at the end of every block"
+_PREVIOUS = "previous layer's information, no bottleneck, fusion with the feature map"
 
 ARCHITECTURES = (
     Architecture(
@@ -66,17 +66,17 @@ ARCHITECTURES = (
         "backbone and cut, patches, head, the count",
         "attention within a face (the published one runs across the batch)",
     ),
-    Architecture("SCAN-CCI", _SCAN, "ScanCCI", {}, _SCAN_STATED, _SCAN_READING),
+    Architecture("SCAN-CCI", _SCAN, "ScanCCI", {}, _SCAN_STATED, _SCAN_INTERPRETATION),
     Architecture(
         "SCAN-CCI, one mask for all crops",
         _SCAN,
         "ScanCCI",
         {"shared": True},
         "the authors' script for RAF-DB",
-        _SCAN_READING,
+        _SCAN_INTERPRETATION,
     ),
-    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _SLOTS),
-    Architecture("IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _SLOTS),
+    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _POINTS),
+    Architecture("IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _POINTS),
     *(
         Architecture(
             "PAL",
@@ -103,7 +103,7 @@ ARCHITECTURES = (
             "AttentionNetwork",
             {"backbone": "mobilenet_v1", "attention": attention},
             "the layer" if attention in ("se", "eca", "cbam") else "-",
-            "the same slots for all",
+            "the same insertion points for all",
         )
         for paper, layer, attention in (
             ("SE", "SqueezeExcitation", "se"),
@@ -119,7 +119,7 @@ ARCHITECTURES = (
         "AttentionNetwork",
         {"backbone": "mobilenet_v1"},
         "-",
-        "the same slots, empty",
+        "the same insertion points, empty",
     ),
 )
 

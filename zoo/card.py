@@ -1,24 +1,20 @@
 """The model card of a preset: `python -m zoo.publish` puts it on the Hub as README.md.
 
-The words are those of card.md. Every number comes from the preset and from
-`zoo/results/`; what the models must not be used for, and how they differ from their
-paper, is what the project's README says.
+The words are those of card.md and out_of_scope.md. Every number comes from the preset's
+file and from `zoo/results/`.
 """
 
-import dataclasses
-import json
-import pathlib
-import re
 import string
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from keras_fer import zoo
 from keras_fer.faces.align import MARGIN
-from zoo import results_schema, tables
-from zoo.evaluate import BINS, FAMILIES
+from keras_fer.zoo.presets import describe, read, split_title
+from zoo import tables
+from zoo.evaluate import BINS
+from zoo.shelf import ROOT
 
-TEMPLATE = pathlib.Path(__file__).with_name("card.md")
+TEMPLATE = ROOT / "zoo" / "card.md"
 
 # Metric of an evaluation to its id on the Hub, its name and its arguments there.
 METRICS = {
@@ -27,136 +23,48 @@ METRICS = {
     "uar": ("recall", "mean recall %", {"average": "macro"}),
 }
 
-# By the first part of a preset's name.
-CITATIONS = {
-    "patt_lite": """\
-@article{ngwe2023pattlite,
-  title   = {PAtt-Lite: Lightweight Patch and Attention MobileNet for Challenging
-             Facial Expression Recognition},
-  author  = {Ngwe, Jia Le and Lim, Kian Ming and Lee, Chin Poo and Ong, Thian Song and
-             Alqahtani, Ali},
-  journal = {arXiv preprint arXiv:2306.09626},
-  year    = {2023}
-}
-""",
-    "iram": """\
-@inproceedings{wang2021iram,
-  title     = {Information Reuse Attention in Convolutional Neural Networks for Facial
-               Expression Recognition in the Wild},
-  author    = {Wang and Hu},
-  booktitle = {International Joint Conference on Neural Networks},
-  year      = {2021},
-  doi       = {10.1109/IJCNN52387.2021.9534217}
-}
-""",
-    "llam": """\
-@article{wang2020llam,
-  title   = {Lossless Attention in Convolutional Networks for Facial Expression
-             Recognition in the Wild},
-  author  = {Wang and Hu and Hu and Liu and Ren and He and Jiang and Miao},
-  journal = {arXiv preprint arXiv:2001.11869},
-  year    = {2020}
-}
-""",
-}
 
-
-def read(preset, folder=tables.RESULTS):
-    """A preset's evaluations on the public test split.
-
-    Args:
-        preset: A `keras_fer.zoo.ModelInfo`.
-        folder: Where the results are.
-
-    Returns:
-        A dictionary of four results as in `zoo.results_schema`: `None` for the images
-        as they are, and `"masked"`, `"occluded"` and `"corrupted"`.
-
-    Raises:
-        FileNotFoundError: If one is missing.
-        ValueError: If one is not a result, or is one of other weights or labels.
-    """
-    results = {}
-    for way in (None, *FAMILIES):
-        options = f" --corruption {way}" if way else ""
-        path = folder / f"{preset.name}.public_test{f'.{way}' if way else ''}.json"
-        again = (
-            f"Run `python -m zoo.evaluate {preset.name} --data DIR{options} "
-            f"--out {path.name}` and put the file into zoo/results/."
-        )
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"No result of {preset.name}. Expected {path.name} in zoo/results/. "
-                f"{again}"
-            )
-        result = json.loads(path.read_text("utf-8"))
-        results_schema.check(result)
-        expected = {
-            "model": preset.name,
-            "sha256": preset.sha256,
-            "labels": list(preset.labels),
-            "corruption": way,
-        }
-        received = {key: result[key] for key in expected}
-        if "temperature" in result:
-            expected["temperature"] = preset.temperature
-            received["temperature"] = result["temperature"]["stored"]
-        if received != expected:
-            raise ValueError(
-                f"{path.name} is not a result of {preset.name} as it is now. Received: "
-                f"{_differing(received, expected)}. Expected "
-                f"{_differing(expected, received)}. {again}"
-            )
-        results[way] = result
-    return results
-
-
-def _differing(values, others):
-    return ", ".join(f"{k}={v!r}" for k, v in values.items() if v != others[k])
-
-
-def card(preset, results, repo_id):
+def card(facts, results, repo_id):
     """The model card of a preset.
 
     Args:
-        preset: A `keras_fer.zoo.ModelInfo` with trained weights.
-        results: From `read`.
+        facts: Of the preset, from `Shelf.read`.
+        results: From `Shelf.evaluations`.
         repo_id: `"user/repo"`, where the card will stand.
 
     Returns:
         Markdown with a YAML block, the README.md of the repository.
 
     Raises:
-        FileNotFoundError: If the record of the training is missing in `zoo/results/`.
-        ValueError: If card.md or README.md lacks what is needed, or the metadata is
+        ValueError: If card.md has a placeholder that nothing fills, or the metadata is
             not what the Hub's client can read back.
     """
-    metadata = _metadata(preset, results, repo_id)
-    values = _values(preset, results, repo_id)
+    metadata = _metadata(facts, results, repo_id)
+    values = _values(facts, results, repo_id)
     try:
         text = string.Template(TEMPLATE.read_text("utf-8")).substitute(values)
     except KeyError as error:
         raise ValueError(
-            f"{TEMPLATE.name} has a place that nothing fills. Received: "
-            f"${error.args[0]}. Expected one of {', '.join(sorted(values))}."
+            f"{TEMPLATE.name} has a placeholder that nothing fills: ${error.args[0]}. "
+            f"Use one of {', '.join(sorted(values))}."
         ) from error
     text = f"---\n{metadata.to_yaml()}\n---\n\n{text}"
     if ModelCard(text).data.to_dict() != metadata.to_dict():
         raise ValueError(
-            f"The card's metadata changes when it is read back. Received: {metadata}. "
-            "Expected texts, numbers, lists and dictionaries; look at zoo/card.py."
+            f"The card's metadata changes when it is read back: {metadata}. Keep to "
+            "texts, numbers, lists and dictionaries in zoo/card.py."
         )
     return text
 
 
-def _metadata(preset, results, repo_id):
+def _metadata(facts, results, repo_id):
     evaluations = []
-    for way, result in results.items():
-        parts = {way: result["all"]}
-        if way is None and result["without_duplicates"]:
+    name = split_title(facts["evaluation"])
+    for corruption, result in results.items():
+        parts = {corruption: result["all"]}
+        if corruption is None and result["without_duplicates"]:
             parts["without_duplicates"] = result["without_duplicates"]
         for config, values in parts.items():
-            name = preset.split.split(" (")[0]
             evaluations += [
                 EvalResult(
                     task_type="image-classification",
@@ -180,36 +88,31 @@ def _metadata(preset, results, repo_id):
     return ModelCardData(
         library_name="keras",
         pipeline_tag="image-classification",
-        license=preset.license.split()[0].lower(),
-        datasets=[training["recipe"]["dataset"] for training in _trainings(preset)],
+        license=facts["license"]["id"],
+        datasets=[each["data"]["dataset"] for each in _lineage(facts)],
         metrics=[kind for kind, *_ in METRICS.values()],
         tags=["keras_fer", "facial-expression-recognition", "face"],
-        model_name=preset.name,
+        model_name=facts["name"],
         eval_results=evaluations,
     )
 
 
-def _trainings(preset):
-    """Records of the trainings behind a preset, the last one first."""
-    name, found = preset.name, []
-    while name:
-        path = tables.RESULTS / f"{name}.training.json"
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"No record of the training of {name}. Expected {path.name} in "
-                "zoo/results/. It is run.json in the folder that zoo.train wrote."
-            )
-        found.append(json.loads(path.read_text("utf-8")))
-        name = found[-1]["recipe"]["start"]
+def _lineage(facts):
+    """The facts of a preset, and of those that it was started from."""
+    presets = read()
+    found = [facts]
+    while start := found[-1]["data"]["start"]:
+        found.append(presets[start])
     return found
 
 
-def _values(preset, results, repo_id):
-    """What stands in the places of card.md."""
-    clean, training = results[None], _trainings(preset)[0]
-    everything, start = clean["all"], training["recipe"]["start"]
+def _values(facts, results, repo_id):
+    """What fills the placeholders of card.md."""
+    preset = describe(facts)
+    clean, everything = results[None], results[None]["all"]
+    start = facts["data"]["start"]
     return {
-        **dataclasses.asdict(preset),
+        **{field: getattr(preset, field) for field in _COPIED},
         "repo_id": repo_id,
         "classes": len(preset.labels),
         "accuracy": f"{everything['accuracy']:.1f}",
@@ -231,21 +134,33 @@ def _values(preset, results, repo_id):
         "calibration": _calibration(clean),
         "bins": BINS,
         "data_sha256": clean["data_sha256"],
-        "selected_on": f"{training['selected_on']:,}",
-        "trained_on": f"{training['trained_on']:,}",
+        "selected_on": f"{facts['selection']['n']:,}",
+        "trained_on": f"{facts['data']['n']:,}",
         "duplicates": _duplicates(clean),
         "batch_independence": f"{clean['batch_independence']:.0e}",
-        "origin": f"`{start}`, which was trained on {zoo.info(start).data}"
+        "origin": f"`{start}`, which was trained on {describe(read()[start]).data}"
         if start
-        else "ImageNet weights of MobileNetV1",
+        else "ImageNet weights of its backbone",
         "options": "" if start else " --backbone-weights imagenet",
-        "recipe": preset.name.replace(".", "_"),
-        "difference": _readme(
-            f"Why our {preset.paper.split(',')[0]} differs from the paper"
-        ),
-        "misuse": _readme("What it must not be used for"),
-        "citations": _citations(preset),
+        "recipe": facts["recipe"],
+        "about": facts["data"]["about"],
+        "difference": tables.render_difference(facts["difference"]),
+        "out_of_scope": tables.out_of_scope(),
+        "citations": _citations(facts),
     }
+
+
+_COPIED = (
+    "name",
+    "architecture",
+    "paper",
+    "input",
+    "data",
+    "selection",
+    "split",
+    "license",
+    "sha256",
+)
 
 
 def _interval(values, metric):
@@ -254,7 +169,7 @@ def _interval(values, metric):
 
 
 def _scores(clean):
-    parts = {f"all {clean['all']['n']:,} faces (95 %)": clean["all"]}
+    parts = {f"all {clean['all']['n']:,} images (95 %)": clean["all"]}
     fresh = clean["without_duplicates"]
     if fresh:
         parts[f"the {fresh['n']:,} that do not occur in train (95 %)"] = fresh
@@ -262,7 +177,7 @@ def _scores(clean):
         [name, *(_interval(values, metric) for values in parts.values())]
         for metric, (_, name, _) in METRICS.items()
     ]
-    return tables._markdown(["metric", *parts], rows)
+    return tables.markdown(["metric", *parts], rows)
 
 
 def _per_class(clean):
@@ -274,7 +189,7 @@ def _per_class(clean):
         ]
         for label, row in clean["all"]["per_class"].items()
     ]
-    return tables._markdown(
+    return tables.markdown(
         ["expression", "precision %", "recall %", "F1 %", "faces"], rows
     )
 
@@ -282,24 +197,24 @@ def _per_class(clean):
 def _confusion(clean):
     labels = clean["labels"]
     rows = [
-        [f"`{label}` {place}", *(f"{count:,}" for count in row)]
-        for place, (label, row) in enumerate(
+        [f"`{label}` {index}", *(f"{count:,}" for count in row)]
+        for index, (label, row) in enumerate(
             zip(labels, clean["all"]["confusion"], strict=True)
         )
     ]
-    return tables._markdown(["", *map(str, range(len(labels)))], rows)
+    return tables.markdown(["", *map(str, range(len(labels)))], rows)
 
 
 def _harder(results):
     rows = [
         [
-            way or "as they are",
+            corruption or "as they are",
             *(_interval(result["all"], metric) for metric in ("accuracy", "macro_f1")),
             f"{result['all']['ece']:.1f}",
         ]
-        for way, result in results.items()
+        for corruption, result in results.items()
     ]
-    return tables._markdown(
+    return tables.markdown(
         ["images", "accuracy % (95 %)", "macro-F1 % (95 %)", "calibration error %"],
         rows,
     )
@@ -307,12 +222,12 @@ def _harder(results):
 
 def _hardest(results):
     sentences = []
-    for way, result in results.items():
+    for corruption, result in results.items():
         kinds = result.get("by_kind", {})
         if len(kinds) > 1:
             kind, row = min(kinds.items(), key=lambda pair: pair[1]["accuracy"])
             sentences.append(
-                f"The hardest of the {len(kinds)} kinds of {way} images is "
+                f"The hardest of the {len(kinds)} kinds of {corruption} images is "
                 f"`{kind}`: {row['accuracy']:.1f} % of {row['n']:,} faces."
             )
     return "\n".join(sentences)
@@ -347,22 +262,9 @@ def _duplicates(clean):
     )
 
 
-def _readme(title):
-    """What the project's README says under a title, without its markers."""
-    text = (tables.ROOT / "README.md").read_text("utf-8")
-    found = re.search(rf"^#+ {re.escape(title)}\n+(.+?)(?=^#+ |\Z)", text, re.M | re.S)
-    if found is None:
-        raise ValueError(
-            f"README.md has no section of that name. Expected {title!r}, which goes "
-            "into every model card. Give the section its name back, or change "
-            "zoo/card.py."
-        )
-    return re.sub(r"<!--.*?-->\n?", "", found[1]).strip()
-
-
-def _citations(preset):
-    builders = tables.ROOT / "tfds_builders"
-    names = {"fer2013", *(each["recipe"]["dataset"] for each in _trainings(preset))}
+def _citations(facts):
+    builders = ROOT / "tfds_builders"
+    names = {name for each in _lineage(facts) for name in each["data"]["citations"]}
     files = [builders / name / "CITATIONS.bib" for name in sorted(names)]
     papers = [file.read_text("utf-8") for file in files]
-    return "\n".join([CITATIONS[preset.name.split(".")[0]], *papers])
+    return "\n".join([facts["paper"]["bibtex"], *papers])

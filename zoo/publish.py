@@ -12,12 +12,10 @@ Exit status: 0, 1 when something went wrong, 2 on wrong usage.
 """
 
 import argparse
-import ast
 import difflib
 import hashlib
 import json
 import pathlib
-import re
 import sys
 import tempfile
 
@@ -27,11 +25,13 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 from huggingface_hub.utils.sha import git_hash
 
-from keras_fer import zoo
-from keras_fer.zoo import presets, release
+import keras_fer
+from keras_fer.hub import release
+from keras_fer.zoo.presets import PRESETS
 from zoo import card
+from zoo.shelf import Shelf
 
-PRESETS_FILE = pathlib.Path(presets.__file__)
+SHELF = Shelf()
 FACTS = (
     "name",
     "architecture",
@@ -44,7 +44,6 @@ FACTS = (
     "license",
     "macs",
 )
-_PIN = ("repo", "revision")
 _LARGEST_TEXT = 2**20
 
 
@@ -56,20 +55,20 @@ def prepare(name, repo_id):
         repo_id: `"user/repo"`.
 
     Returns:
-        A dictionary of what `release.write` and `zoo.push` take: `model`, `facts` and
-        `card`.
+        A dictionary of what `release.write` and `keras_fer.zoo.push` take: `model`,
+        `facts` and `card`.
 
     Raises:
         FileNotFoundError: If weights or results are missing.
         ValueError: If the results are of other weights, or the card is none.
     """
-    preset = zoo.info(name)
-    results = card.read(preset)
+    preset = keras_fer.zoo.info(name)
+    results = SHELF.evaluations(preset.name)
     facts = {key: getattr(preset, key) for key in FACTS}
     return {
-        "model": zoo.load(preset.name),
+        "model": keras_fer.zoo.load(preset.name),
         "facts": {**facts, "results": results[None]},
-        "card": card.card(preset, results, repo_id),
+        "card": card.card(SHELF.read(preset.name), results, repo_id),
     }
 
 
@@ -83,13 +82,13 @@ def write(prepared, folder):
     Raises:
         ValueError: If the weights file is another than the preset's.
     """
-    preset = zoo.info(prepared["facts"]["name"])
+    preset = keras_fer.zoo.info(prepared["facts"]["name"])
     sha256 = release.write(folder=folder, **prepared)["files"][release.WEIGHTS]
     if sha256 != preset.sha256:
         raise ValueError(
-            f"The weights file to be published is not that of {preset.name}. Received: "
-            f"sha256 {sha256}. Expected {preset.sha256}, which the results are of. "
-            "Bundle the weights again with `python -m zoo.bundle`, and evaluate."
+            f"The weights file to be published is not that of {preset.name}: its "
+            f"sha256 is {sha256}, but the results are of {preset.sha256}. Promote the "
+            "run again with `python -m zoo.promote`."
         )
 
 
@@ -131,7 +130,7 @@ def difference(folder, repo_id):
     lines, diffs = [f"{repo_id} at {there.sha}"], []
     for name in sorted({*old, *new} - {".gitattributes"}):
         if name not in new:
-            lines.append(f"  {name}: not ours; deleted unless text or an image")
+            lines.append(f"  {name}: not ours; left alone")
             continue
         file, data = old.get(name), new[name]
         before, after = _hash(file), _own_hash(file, data)
@@ -180,63 +179,6 @@ def _lines(name, data):
     return text.splitlines()
 
 
-def pin(preset, repo_id, revision, path):
-    """Writes into presets.py where the weights of a preset are.
-
-    Args:
-        preset: A `keras_fer.zoo.ModelInfo`.
-        repo_id: `"user/repo"`.
-        revision: The commit there.
-        path: The file.
-
-    Raises:
-        ValueError: If the preset does not stand there as expected. The file stays as
-            it was.
-    """
-    lines = path.read_text("utf-8").splitlines()
-    calls = [
-        {keyword.arg: keyword.value for keyword in node.keywords}
-        for node in ast.walk(ast.parse("\n".join(lines)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ModelInfo"
-    ]
-    calls = [call for call in calls if _is(call.get("name"), preset.name)]
-    old = {key: call.get(key) for call in calls for key in ("sha256", *_PIN)}
-    places = {key: value.lineno - 1 for key, value in old.items() if value}
-    if (
-        len(calls) != 1
-        or not _is(old["sha256"], preset.sha256)
-        or any(
-            not re.fullmatch(rf' +{key}=(None|"[^"]*"),', lines[place])
-            for key, place in places.items()
-        )
-    ):
-        found = [lines[place].strip() for place in places.values()]
-        raise ValueError(
-            f"{preset.name} is published but not pinned. Received: {str(path)!r} with "
-            f"{len(calls)} presets of that name, and {found}. Expected one ModelInfo "
-            f"with sha256={preset.sha256!r}, each argument on a line of its own. Write "
-            f"{pin_text(repo_id, revision)} there by hand."
-        )
-    sha256 = places.pop("sha256")
-    indent = " " * (len(lines[sha256]) - len(lines[sha256].lstrip()))
-    text = ""
-    for place, line in enumerate(lines):
-        if place not in places.values():
-            text += f"{line}\n"
-        if place == sha256:
-            text += f'{indent}repo="{repo_id}",\n{indent}revision="{revision}",\n'
-    path.write_text(text, "utf-8")
-
-
-def _is(node, value):
-    return isinstance(node, ast.Constant) and node.value == value
-
-
-def pin_text(repo_id, revision):
-    """What a person pastes into presets.py."""
-    return f'repo="{repo_id}", revision="{revision}",'
-
-
 def main(arguments=None):
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -266,7 +208,7 @@ def main(arguments=None):
         help="push nothing; write DIR/PRESET and show what would change on the Hub",
     )
     ways.add_argument(
-        "--pin", action="store_true", help="write the commit into presets.py"
+        "--pin", action="store_true", help="write the commit into the preset's file"
     )
     options = parser.parse_args(arguments)
     try:
@@ -290,9 +232,8 @@ def main(arguments=None):
                     _push(prepared[name], repo_id, options)
     except httpx2.HTTPError as error:
         return _fail(
-            f"The Hub does not answer as expected. Received: {error} from "
-            f"{constants.ENDPOINT}. Check the connection, HF_ENDPOINT and the token, "
-            "and try again."
+            f"The Hub at {constants.ENDPOINT} does not answer as expected: {error}. "
+            "Check the connection, HF_ENDPOINT and the token, and try again."
         )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         return _fail(error)
@@ -305,46 +246,40 @@ def _fail(error):
 
 
 def _push(prepared, repo_id, options):
-    url = zoo.push(
+    url = keras_fer.zoo.push(
         repo_id=repo_id,
         private=options.private or None,
         tag=options.tag,
         **prepared,
     )
     name, revision = prepared["facts"]["name"], url.rpartition("/")[2]
-    print(f"{name}: {url}\n{pin_text(repo_id, revision)}", flush=True)
+    print(f"{name}: {url}", flush=True)
     if options.pin:
-        pin(zoo.info(name), repo_id, revision, PRESETS_FILE)
+        SHELF.pin(name, repo_id, revision)
 
 
 def _repo_ids(options):
     """Preset to repository, from the command line."""
     if options.all == bool(options.preset) or "/" in (options.preset or ""):
-        raise ValueError(
-            f"Received: preset={options.preset!r} and --all={options.all}. Expected a "
-            "preset, or --all."
-        )
+        raise ValueError("Pass either a preset, such as patt_lite.ferplus, or --all.")
     if not options.all:
-        names = {zoo.info(options.preset).name: options.repo_id}
+        names = {keras_fer.zoo.info(options.preset).name: options.repo_id}
     else:
         user, slash, rest = options.repo_id.partition("/")
         if not slash or rest:
             raise ValueError(
-                f"Received: --repo-id {options.repo_id}. Expected USER/ with --all."
+                f"With --all, --repo-id must be USER/, got {options.repo_id!r}."
             )
-        names = [name for name in presets.PRESETS if presets.PRESETS[name].sha256]
-        names = {name: f"{user}/{name.replace('.', '-')}" for name in names}
+        names = {name: f"{user}/{name.replace('.', '-')}" for name in PRESETS}
     for repo_id in names.values():
         try:
             validate_repo_id(repo_id)
         except HFValidationError as error:
             raise ValueError(
-                f"Received: --repo-id {options.repo_id}. {error}"
+                f"--repo-id {options.repo_id} is malformed: {error}"
             ) from error
         if "/" not in repo_id:
-            raise ValueError(
-                f"Received: --repo-id {options.repo_id}. Expected USER/REPO."
-            )
+            raise ValueError(f"--repo-id must be USER/REPO, got {options.repo_id!r}.")
     return names
 
 

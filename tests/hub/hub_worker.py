@@ -61,7 +61,7 @@ def info(address, **options):
 
 
 def fetch(*arguments, **options):
-    from keras_fer.zoo import hub
+    from keras_fer import hub
 
     release = hub.fetch(*arguments, **options)
     digest = hashlib.sha256(release.weights.read_bytes()).hexdigest()

@@ -17,8 +17,9 @@ import pytest
 
 import keras_fer
 from keras_fer import layers, models, zoo
-from keras_fer.zoo import client, loading, release, safety
-from keras_fer.zoo import hub as hub_module
+from keras_fer.hub import Release, checks, client, release
+from keras_fer.hub.build import build_release
+from keras_fer.zoo import loading
 from tests.hub_server import HubServer
 
 WEIGHTS = release.WEIGHTS
@@ -217,7 +218,7 @@ class TestWrite:
     ):
         model = build()
         manifest = release.write(model, tmp_path, {}, CARD)
-        built = hub_module.build(hub_module.Release("a/b", "c", tmp_path, manifest))
+        built = build_release(Release("a/b", "c", tmp_path, manifest))
         np.testing.assert_array_equal(
             built.predict(images[:4], verbose=0),
             model.predict(images[:4], verbose=0),
@@ -727,11 +728,11 @@ class TestHostile:
             pass
 
         with pytest.raises(ValueError, match="others>Noise.*not allowed"):
-            safety.check_config(
+            checks.check_config(
                 {"module": None, "class_name": "N", "registered_name": "others>Noise"}
             )
         with pytest.raises(ValueError, match="of another package"):
-            safety.check_config({"activation": "others>Noise"})
+            checks.check_config({"activation": "others>Noise"})
 
     def test_other_contradictions_are_refused(self, hub, files, worker, images_file):
         manifest = json.loads(files["keras_fer.json"])
@@ -771,13 +772,13 @@ class TestHostile:
                 layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "x", (4,))
                 file.create_virtual_dataset("x", layout)
         with pytest.raises(ValueError, match="'//x' in the weights file is"):
-            safety.check_weights(tmp_path / "weights.h5")
+            checks.check_weights(tmp_path / "weights.h5")
 
     def test_weights_that_are_bombs_are_refused(self, tmp_path):
         with h5py.File(tmp_path / "weights.h5", "w") as file:
             file.create_dataset("x", (1 << 40,), "f4", chunks=(1 << 20,))
         with pytest.raises(ValueError, match="declared larger than the file"):
-            safety.check_weights(tmp_path / "weights.h5")
+            checks.check_weights(tmp_path / "weights.h5")
 
     def test_weights_of_another_model_are_refused(
         self, hub, files, worker, images_file

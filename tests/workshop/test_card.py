@@ -1,25 +1,26 @@
 import ast
-import dataclasses
-import json
 import re
-import shutil
 
 import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from keras_fer import zoo
-from keras_fer.zoo.presets import PRESETS
+from keras_fer.zoo.presets import PRESETS, read
 from zoo import card, tables
+from zoo.shelf import CORRUPTIONS, Shelf
 
-NAMES = [name for name, preset in PRESETS.items() if preset.sha256]
+FACTS = read()
 
 
-def stored(name, way=None):
-    """A result, as it lies there."""
-    way = f".{way}" if way else ""
-    path = tables.RESULTS / f"{name}.public_test{way}.json"
-    return json.loads(path.read_text())
+def stored(name, corruption=None):
+    """A result, as it is on the shelf."""
+    return Shelf().evaluations(name)[corruption]
+
+
+def written(name, **changes):
+    """The card of a preset."""
+    results = {**Shelf().evaluations(name), **changes.pop("results", {})}
+    return card.card({**FACTS[name], **changes}, results, "somebody/some-repo")
 
 
 def blocks(text, language):
@@ -36,23 +37,14 @@ def rows(text, title):
     ]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=FACTS)
 def name(request):
     return request.param
 
 
 @pytest.fixture
 def text(name):
-    preset = PRESETS[name]
-    return card.card(preset, card.read(preset), "somebody/some-repo")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A copy of the results, to be changed."""
-    for path in tables.RESULTS.glob("*.public_test*.json"):
-        shutil.copy(path, tmp_path)
-    return tmp_path
+    return written(name)
 
 
 def test_the_metadata_is_what_the_hub_knows(name, text):
@@ -107,10 +99,10 @@ def test_the_tables_are_the_results(name, text):
     assert [row[1:] for row in scores[6 + size :]] == [
         [f"{count:,}" for count in row] for row in everything["confusion"]
     ]
-    harder = rows(text, "Harder images")[1:]
-    assert [row[0] for row in harder] == ["as they are", *card.FAMILIES]
-    for row, way in zip(harder, (None, *card.FAMILIES), strict=True):
-        values = stored(name, way)["all"]
+    harder = rows(text, "Masked, occluded and corrupted images")[1:]
+    assert [row[0] for row in harder] == ["as they are", *CORRUPTIONS]
+    for row, corruption in zip(harder, (None, *CORRUPTIONS), strict=True):
+        values = stored(name, corruption)["all"]
         assert row[1:3] == [interval(values, metric) for metric in metrics[:2]]
         assert row[3] == f"{values['ece']:.1f}"
     assert f"calibration error: {everything['ece']:.1f} %" in text
@@ -119,7 +111,7 @@ def test_the_tables_are_the_results(name, text):
 
 
 def test_it_says_what_it_must(name, text):
-    preset, readme = PRESETS[name], (tables.ROOT / "README.md").read_text()
+    preset = PRESETS[name]
     labels = [f"{place}. `{label}`" for place, label in enumerate(preset.labels)]
     assert "\n".join(labels) in text
     for said in (
@@ -131,14 +123,14 @@ def test_it_says_what_it_must(name, text):
         preset.license,
         preset.sha256,
         "with a margin of 0 around it, turned until the eyes are level",
-        card.CITATIONS[name.split(".")[0]],
+        FACTS[name]["paper"]["bibtex"],
+        FACTS[name]["difference"]["text"],
         "@inproceedings{goodfellow2013challenges,",
     ):
         assert said in text
-    (misuse,) = re.findall(
-        r"\n## What it must not be used for\n\n(.*?)\n\n## ", readme, re.DOTALL
-    )
-    assert misuse.strip() in text
+    readme = (tables.ROOT / "README.md").read_text()
+    for common in (tables.out_of_scope(), FACTS[name]["difference"]["text"]):
+        assert common in text and common in readme
     assert not re.search(r"\$\w|<!--|None|nan", text)
 
 
@@ -160,27 +152,20 @@ def test_its_code_is_python_and_its_commands_are_the_readmes(name, text):
     for command in commands.splitlines()[1:]:
         # The README shows the default preset; the others differ in their names alone.
         command = command.replace(name, "patt_lite.ferplus")
-        assert command.replace(name.replace(".", "_"), "patt_lite_ferplus") in readme
+        assert command.replace(FACTS[name]["recipe"], "patt_lite_ferplus") in readme
 
 
 def test_what_it_started_from_is_said():
-    recipe, (training, *_) = (
-        "patt_lite_fer2013",
-        card._trainings(PRESETS["patt_lite.fer2013"]),
-    )
-    assert training["recipe"]["start"] == "patt_lite.ferplus"
-    preset = zoo.info("patt_lite.fer2013")
-    text = card.card(preset, card.read(preset), "a/b")
+    text = written("patt_lite.fer2013")
     assert "It started from `patt_lite.ferplus`, which was trained on FER2013" in text
-    assert f"python -m zoo.train {recipe} --data DIR\n" in text
+    assert "python -m zoo.train patt_lite_fer2013 --data DIR\n" in text
     assert ModelCard(text).data.datasets == ["fer2013", "ferplus"]
+    assert "It started from ImageNet weights" in written("patt_lite.ferplus")
 
 
 def test_all_test_images_may_occur_in_train(name):
-    preset = PRESETS[name]
-    results = card.read(preset)
-    results[None] = {**results[None], "without_duplicates": None}
-    text = card.card(preset, results, "a/b")
+    clean = {**stored(name), "without_duplicates": None}
+    text = written(name, results={None: clean})
     assert "every test image also occurs" in text
     assert all(
         each.dataset_config != "without_duplicates"
@@ -188,61 +173,14 @@ def test_all_test_images_may_occur_in_train(name):
     )
 
 
-def test_a_missing_result_is_refused(folder):
-    (folder / "patt_lite.ferplus.public_test.masked.json").unlink()
-    with pytest.raises(FileNotFoundError, match="--corruption masked --out"):
-        card.read(zoo.info("patt_lite"), folder)
+def test_what_the_temperature_changed_is_said(name):
+    before = stored(name)["temperature"]["all"]["uncalibrated"]["ece"]
+    assert f"(without the temperature: {before:.1f} %)" in written(name)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("sha256", "0" * 64), ("model", "another"), ("corruption", "masked")],
-)
-def test_a_result_of_something_else_is_refused(folder, key, value):
-    path = folder / "patt_lite.ferplus.public_test.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    with pytest.raises(ValueError, match=f"Received: {key}='{value}'. Expected {key}="):
-        card.read(zoo.info("patt_lite"), folder)
-
-
-def test_a_result_of_before_the_weights_or_the_temperature_changed_is_refused(folder):
-    preset = zoo.info("patt_lite")
-    with pytest.raises(ValueError, match="not a result of .*Received: sha256="):
-        card.read(dataclasses.replace(preset, sha256="0" * 64), folder)
-    path = folder / "patt_lite.ferplus.public_test.json"
-    calibration = dict.fromkeys(
-        ("uncalibrated", "stored", "fitted"), {"nll": 1.0, "ece": 12.3}
-    )
-    temperature = {
-        "stored": preset.temperature,
-        "fitted": 1.0,
-        "validation": {"n": 1, **calibration},
-        "all": {"n": 1, **calibration},
-    }
-    result = {**json.loads(path.read_text()), "temperature": temperature}
-    path.write_text(json.dumps(result))
-    text = card.card(preset, card.read(preset, folder), "a/b")
-    assert "(without the temperature: 12.3 %)" in text
-    with pytest.raises(ValueError, match="temperature=0.7.*Expected temperature=1.5"):
-        card.read(dataclasses.replace(preset, temperature=1.5), folder)
-
-
-def test_a_readme_without_the_section_is_refused(tmp_path, monkeypatch):
-    preset = zoo.info("patt_lite")
-    results = card.read(preset)
-    shutil.copytree(tables.ROOT / "tfds_builders", tmp_path / "tfds_builders")
-    readme = (tables.ROOT / "README.md").read_text()
-    readme = readme.replace("## What it must not be used for", "## Uses")
-    (tmp_path / "README.md").write_text(readme)
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
-    with pytest.raises(ValueError, match="Expected 'What it must not be used for'"):
-        card.card(preset, results, "a/b")
-
-
-def test_a_place_that_nothing_fills_is_refused(tmp_path, monkeypatch):
-    preset = zoo.info("patt_lite")
+def test_a_placeholder_that_nothing_fills_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "card.md"
     path.write_text("$name and $nonsense")
     monkeypatch.setattr(card, "TEMPLATE", path)
-    with pytest.raises(ValueError, match=r"card.md .*Received: \$nonsense. Expected"):
-        card.card(preset, card.read(preset), "a/b")
+    with pytest.raises(ValueError, match=r"card.md has .* nothing fills: \$nonsense"):
+        written("patt_lite.ferplus")

@@ -1,4 +1,3 @@
-import ast
 import hashlib
 import json
 import pathlib
@@ -11,25 +10,25 @@ import keras
 import numpy as np
 import pytest
 
-from keras_fer import cli, zoo
-from keras_fer.zoo import presets, release
+import keras_fer
+from keras_fer import cli
+from keras_fer.hub import release
+from keras_fer.zoo.presets import PRESETS
 from tests.hub_server import HubServer
 from zoo import publish
-from zoo.tables import RESULTS
-
-NAMES = [name for name, preset in presets.PRESETS.items() if preset.sha256]
-PRESETS_FILE = pathlib.Path(presets.__file__)
+from zoo.shelf import ROOT, Shelf
 
 # The client reads where the Hub is when it is imported, so it has a process of its own;
 # one for all tests, as TensorFlow takes seconds to start.
 WORKER = """
-import contextlib, io, json, os, pathlib, sys
+import contextlib, dataclasses, io, json, os, pathlib, sys
 from zoo import publish
 
 for line in sys.stdin:
     job = json.loads(line)
     os.environ["HF_TOKEN"] = job["token"]
-    publish.PRESETS_FILE = pathlib.Path(job["presets"])
+    folder = pathlib.Path(job["presets"])
+    publish.SHELF = dataclasses.replace(publish.SHELF, presets=folder)
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         try:
@@ -61,7 +60,7 @@ def worker(server, tmp_path_factory):
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER],
         env=server.environment(tmp_path_factory.mktemp("home")),
-        cwd=RESULTS.parents[1],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -73,8 +72,9 @@ def worker(server, tmp_path_factory):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of presets.py, to be changed."""
-    return pathlib.Path(shutil.copy(PRESETS_FILE, tmp_path / "presets.py"))
+    """A shelf with a copy of the presets' files, to be changed."""
+    folder = shutil.copytree(Shelf().presets, tmp_path / "presets")
+    return Shelf(presets=pathlib.Path(folder))
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def run(worker, copy):
         job = {
             "arguments": [str(argument) for argument in arguments],
             "token": token,
-            "presets": str(copy),
+            "presets": str(copy.presets),
         }
         print(json.dumps(job), file=worker.stdin, flush=True)
         return json.loads(worker.stdout.readline())
@@ -93,11 +93,8 @@ def run(worker, copy):
     return run
 
 
-def pinned(path):
-    """The presets that a copy of presets.py makes."""
-    module = {"__name__": presets.__name__}
-    exec(compile(path.read_text(), str(path), "exec"), module)
-    return module["PRESETS"]
+def commit_path(commit):
+    return f"me/some-repo/commit/{commit.sha}"
 
 
 def content(server, repo_id, revision="main"):
@@ -111,23 +108,22 @@ def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, images):
     assert (status, errors) == (0, "")
     # It asked the Hub about the cards, and left nothing there.
     asked = [path for method, path, *_ in site.requests if method == "POST"]
-    assert asked == ["/api/validate-yaml"] * len(NAMES) and not site.repos
-    for name in NAMES:
+    assert asked == ["/api/validate-yaml"] * len(PRESETS) and not site.repos
+    for name in PRESETS:
         repo_id, folder = f"me/{name.replace('.', '-')}", tmp_path / name
         assert f"{name}: written to {folder}" in out
         assert f"{repo_id}: nothing there yet" in out
         assert {path.name for path in folder.iterdir()} == set(release.FILES)
         manifest = json.loads((folder / "keras_fer.json").read_text())
-        result = json.loads((RESULTS / f"{name}.public_test.json").read_text())
-        assert manifest["results"] == result
-        assert manifest["score"] == zoo.info(name).score
+        assert manifest["results"] == Shelf().evaluations(name)[None]
+        assert manifest["score"] == keras_fer.zoo.info(name).score
         assert manifest["files"] == {
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
             for file in release.FILES
             if file != "keras_fer.json"
         }
         assert f'"hf://{repo_id}"' in (folder / "README.md").read_text()
-        loaded, expected = keras.saving.load_model(folder), zoo.load(name)
+        loaded, expected = keras.saving.load_model(folder), keras_fer.zoo.load(name)
         assert loaded.labels == expected.labels
         np.testing.assert_array_equal(
             *(model.predict(images, verbose=0) for model in (loaded, expected))
@@ -142,20 +138,19 @@ def test_a_push_is_one_commit_that_is_read_back_and_pinned(site, run, copy, tmp_
     before, commit = repo.commits  # the Hub makes the first one
     assert [path for path in before.files if path in release.FILES] == []
     assert set(release.FILES) <= set(commit.files) and commit.sha in repo.tags.values()
-    assert f'\nrepo="me/some-repo", revision="{commit.sha}",\n' in out
+    assert out == f"patt_lite.ferplus: {site.endpoint}/{commit_path(commit)}\n"
     read = [(method, path) for method, path, *_ in site.requests]
     for file in release.FILES:
         assert ("GET", f"/me/some-repo/resolve/{commit.sha}/{file}") in read
-    preset = zoo.info("patt_lite")
+    preset = keras_fer.zoo.info("patt_lite")
     weights = content(site, "me/some-repo")["model.weights.h5"]
     assert hashlib.sha256(weights).hexdigest() == preset.sha256
-    now = pinned(copy)[preset.name]
-    assert (now.repo, now.revision) == ("me/some-repo", commit.sha)
+    now = copy.read(preset.name)
+    assert (now["repo"], now["revision"]) == ("me/some-repo", commit.sha)
 
     # Once more: no new commit, the same pin.
-    text = copy.read_text()
     assert run(*arguments) == [0, out, ""]
-    assert len(repo.commits) == 2 and copy.read_text() == text
+    assert len(repo.commits) == 2 and copy.read(preset.name) == now
 
     # What is there is compared, file by file.
     dry = ("patt_lite", "--repo-id", "me/some-repo", "--dry-run", tmp_path / "dry")
@@ -195,7 +190,7 @@ def test_an_interrupted_push_is_finished_by_the_next(site, run, copy, path, meth
     assert errors.startswith("zoo.publish: ")
     # Nothing half is there, and nothing is pinned.
     assert not set(release.FILES) & set(content(site, "me/some-repo"))
-    assert copy.read_text() == PRESETS_FILE.read_text()
+    assert copy.read("patt_lite.ferplus") == Shelf().read("patt_lite.ferplus")
     site.clear_faults()
     # All is there when reading it back fails; the next run finds it.
     site.fault("flip", "model.weights.h5", at=1000)
@@ -207,7 +202,7 @@ def test_an_interrupted_push_is_finished_by_the_next(site, run, copy, path, meth
     assert (status, errors) == (0, "")
     repo = site.repos["me/some-repo"]
     assert len(repo.commits) == commits and repo.head in repo.tags.values()
-    assert pinned(copy)["patt_lite.ferplus"].revision == repo.head
+    assert copy.read("patt_lite.ferplus")["revision"] == repo.head
 
 
 def test_what_goes_wrong_is_one_line(site, run, tmp_path):
@@ -234,13 +229,13 @@ def test_what_goes_wrong_is_one_line(site, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--repo-id", "me/x"], "Expected a preset, or --all"),
-        (["patt_lite", "--all", "--repo-id", "me/"], "Expected a preset, or --all"),
-        (["hf://me/x", "--repo-id", "me/x"], "Expected a preset, or --all"),
+        (["--repo-id", "me/x"], "Pass either a preset"),
+        (["patt_lite", "--all", "--repo-id", "me/"], "Pass either a preset"),
+        (["hf://me/x", "--repo-id", "me/x"], "Pass either a preset"),
         (["patt_lite"], "--repo-id"),
-        (["patt_lite", "--repo-id", "x"], "Expected USER/REPO"),
+        (["patt_lite", "--repo-id", "x"], "must be USER/REPO"),
         (["patt_lite", "--repo-id", "me/a b"], "--repo-id me/a b"),
-        (["--all", "--repo-id", "me/x"], "Expected USER/ with --all"),
+        (["--all", "--repo-id", "me/x"], "With --all, --repo-id must be USER/"),
         (["pattlite", "--repo-id", "me/x"], "Did you mean patt_lite"),
         (["patt_lite", "--repo-id", "me/x", "--pin", "--dry-run", "d"], "not allowed"),
     ],
@@ -252,11 +247,10 @@ def test_bad_usage(capsys, arguments, message):
 
 
 def test_a_preset_that_was_not_measured_is_not_published(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(publish.card.tables, "RESULTS", tmp_path)
-    monkeypatch.setattr(publish.card.read, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(publish, "SHELF", Shelf(results=tmp_path))
     assert publish.main(["patt_lite", "--repo-id", "me/some-repo"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("zoo.publish: No result of patt_lite.ferplus")
+    assert error.startswith("zoo.publish: A result of patt_lite.ferplus is missing")
     assert error.count("\n") == 1
 
 
@@ -266,49 +260,9 @@ def test_other_weights_than_were_measured_are_not_published(tmp_path):
     variable = prepared["model"].trainable_variables[-1]
     variable.assign(variable + 1e-3)
     with pytest.raises(
-        ValueError, match="not that of patt_lite.ferplus. Received: sha"
+        ValueError, match="not that of patt_lite.ferplus: its sha256 is"
     ):
         publish.write(prepared, tmp_path / "changed")
-
-
-def test_pins_change_nothing_else(copy):
-    before = PRESETS_FILE.read_text().splitlines()
-    for name in NAMES:
-        publish.pin(presets.PRESETS[name], f"me/{name}", "a" * 40, copy)
-    for name, preset in pinned(copy).items():
-        assert (preset.repo, preset.revision) == (f"me/{name}", "a" * 40)
-    publish.pin(presets.PRESETS[NAMES[0]], "you/x", "b" * 40, copy)
-    first, second, *_ = (pinned(copy)[name] for name in NAMES)
-    assert (first.repo, first.revision) == ("you/x", "b" * 40)
-    assert (second.repo, second.revision) == (f"me/{NAMES[1]}", "a" * 40)
-    pins = re.compile(r' +(repo|revision)="')
-    after = copy.read_text().splitlines()
-    assert [line for line in after if not pins.match(line)] == [
-        line for line in before if not pins.match(line)
-    ]
-    ast.parse(copy.read_text())
-    formatted = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--diff", copy], capture_output=True
-    )
-    assert formatted.returncode == 0 or b"No module" in formatted.stderr
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ('sha256="', 'sha256="0'),
-        ("ModelInfo(\n            name=", "Other(\n            name="),
-        ('            sha256="', '            repo=None, sha256="'),
-        ('name="patt_lite.fer2013"', 'name="patt_lite.ferplus"'),
-    ],
-)
-def test_a_preset_that_stands_otherwise_is_not_touched(copy, old, new):
-    changed = copy.read_text().replace(old, new)
-    assert changed != copy.read_text()
-    copy.write_text(changed)
-    with pytest.raises(ValueError, match=r'Write repo="a/b", revision="c", there by'):
-        publish.pin(presets.PRESETS["patt_lite.ferplus"], "a/b", "c", copy)
-    assert copy.read_text() == changed
 
 
 @pytest.mark.slow
