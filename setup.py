@@ -1,39 +1,58 @@
 """Packaging of keras_fer; tool settings are in pyproject.toml."""
 
 import pathlib
+import re
 
 from setuptools import find_packages, setup
 
+ROOT = pathlib.Path(__file__).parent
+# Read as text: importing keras_fer would need its dependencies.
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "keras_fer" / "_version.py").read_text("utf-8")
+)[1]
+
+# Keras, TensorFlow, TFDS and mtcnn have upper bounds because `_compat.py` uses private
+# parts of them, which any minor release may change. The bounds of Keras and TensorFlow
+# admit the next minor release, so that its first installation shows in the tests of
+# `_compat.py`; raise a bound once they pass.
 FACES = [
-    "mtcnn>=1.0,<1.1",  # we bound its memory through a private attribute
+    "mtcnn>=1.0,<1.1",  # its weights, which we read from its files
+    "joblib>=1.4",  # in which they are stored
+    "onnx>=1.20",
+    "onnxruntime>=1.24",
     "opencv-python-headless>=4.13,<5",  # 5.x has no Haar cascades
 ]
 DATASETS = [
-    "tensorflow-datasets>=4.9.10",
-    "importlib_resources>=6.5",  # tensorflow-datasets needs it without saying so
+    "tensorflow-datasets>=4.9.10,<4.10",
+    "importlib_resources>=6.5",  # tensorflow-datasets needs it without declaring it
     "apache-beam>=2.77",  # for AffectNet and Aff-Wild2
-    "mlcroissant>=1.1",  # the command `tfds` needs it, whatever it is asked
-    "keras-cv>=0.9.0",  # for occluded images
+    "mlcroissant>=1.1",  # every subcommand of `tfds` needs it
+    "keras-cv>=0.9.0,<0.10",  # for two occlusions; its development has ended
 ]
 MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
-TRAIN = [*DATASETS, *MEASURE, "tensorboard>=2.20"]
-YUNET = ["onnx>=1.20"]  # OpenCV does not read the dynamic shapes of YuNet files
+SCHEMA = ["jsonschema>=4.25"]  # of presets and results
+TRAIN = [*DATASETS, *MEASURE, *SCHEMA, "tensorboard>=2.20"]
+EXPORT = ["tf2onnx>=1.17,<1.18"]  # Keras exports to ONNX through it
+OPENVINO = [*EXPORT, "openvino>=2025.3"]
 TEST = [
-    *YUNET,
+    *EXPORT,
     *DATASETS,
+    *MEASURE,
+    *SCHEMA,
     "array_record>=0.8",
     "dill>=0.4",  # tfds.testing needs it
+    "hypothesis>=6.150",
     "jax>=0.10",
+    "mypy>=2.4,<2.5",
     "pytest>=9.0",
     "pytest-xdist>=3.8",
-    *MEASURE,
 ]
 
 setup(
     name="keras-fer",
-    version="0.1.0",
-    description="Facial expression recognition in Keras 3: papers, weights, honesty",
-    long_description=pathlib.Path(__file__).with_name("README.md").read_text("utf-8"),
+    version=VERSION,
+    description="Facial expression recognition in Keras 3: models, weights, evaluation",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -42,17 +61,25 @@ setup(
         include=["keras_fer", "keras_fer.*", "tfds_builders", "tfds_builders.*"]
     ),
     package_data={
-        "keras_fer": ["py.typed", "zoo/weights/*"],
+        "keras_fer": [
+            "py.typed",
+            "**/*.pyi",
+            "**/*.schema.json",
+            "zoo/presets/*.json",
+            "zoo/weights/*",
+        ],
         "tfds_builders": ["*/README.md", "*/CITATIONS.bib", "*/TAGS.txt"],
     },
     install_requires=[
-        "tensorflow>=2.21",
-        "keras>=3.15",
+        "tensorflow>=2.21,<2.23",
+        "keras>=3.15,<3.17",
         "numpy>=2.4",
         "huggingface-hub>=2.4,<3",  # major releases change the HTTP client
+        "httpx2>=2.16,<3",  # that client, whose errors and transport we use
+        "lazy_loader>=0.6",
         "h5py>=3.14",
         "wrapt>=2.0",
-        # The main job, a photo in and an expression out, needs these too.
+        # Detecting and drawing faces is part of the main task, so these are not extras.
         *FACES,
         "pillow>=12.0",
         "matplotlib>=3.10",
@@ -60,7 +87,8 @@ setup(
     ],
     extras_require={
         "faces": FACES,
-        "yunet": YUNET,
+        "export": EXPORT,
+        "openvino": OPENVINO,
         "datasets": DATASETS,
         "train": TRAIN,
         "test": TEST,

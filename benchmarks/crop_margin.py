@@ -1,30 +1,30 @@
 """Which crop margin suits each face detector?
 
-Models learn on crops that a dataset's authors made; in use a detector makes them, and
-every detector boxes faces in its own way. This measures, for each detector, the margin
-at which its crops come nearest to FER2013's:
+Models are trained on the crops of a dataset's authors and used on those of a detector,
+and every detector draws its boxes differently. This measures, for each detector, the
+margin at which its crops are closest to those of FER2013:
 
-    python benchmarks/crop_margin.py --data FER2013_DIR --detectors mtcnn haar
+    python -m benchmarks.crop_margin --data FER2013_DIR --detectors mtcnn haar
 
-Method: random *training* images (48x48; none of them scores anything elsewhere) are
-enlarged to 160 pixels and set into the middle of a 320-pixel image, whose border
-repeats the crop's edge, blurred so that it holds no second face. A face is detected
-there and cropped again, aligned, with every margin. The prediction on that crop is
-compared with the one on the original 48x48 crop. Where a crop reaches over the
-original's edge it sees the artificial border, so margins that are too wide lose, as
-they should: the model never saw so much around a face.
+Method: random *training* images (48x48, so that no evaluation uses them) are enlarged
+to 160 pixels and placed in the center of a 320-pixel image, whose border reflects the
+crop, blurred so that it holds no second face. A face is detected there and cropped
+again, aligned, with every margin. The prediction on that crop is compared with the one
+on the original 48x48 crop. A crop that reaches beyond the original sees the artificial
+border, so margins that are too wide lose: the model was trained with less context.
 
-Columns: share of faces found; agreement of the top label; mean absolute difference of
-probabilities; intersection over union of the two squares (before leveling the eyes);
-side of the new crop over the original's.
+Columns: fraction of faces found; agreement of the top label; mean absolute difference
+of probabilities; intersection over union of the two squares (before rotation); side of
+the new crop relative to the original's.
 """
 
 import argparse
-import json
 import pathlib
 
 import numpy as np
 
+import keras_fer
+from benchmarks import record
 from keras_fer import faces
 from keras_fer.faces.analyze import predict_crops
 
@@ -35,7 +35,7 @@ MARGINS = np.round(np.arange(-0.10, 0.41, 0.05), 2)
 
 
 def scene(crop):
-    """A 48x48 gray crop in the middle of a larger RGB image, uint8."""
+    """A 48x48 grayscale crop in the center of a larger RGB image, uint8."""
     import cv2
 
     border = (CANVAS - SIDE) // 2
@@ -50,7 +50,7 @@ def overlap(face, margin):
     """IoU of a face's crop and the original's square, and the ratio of their sides."""
     x, y, width, height = face.box
     side = max(width, height) * (1 + 2 * margin)
-    # Distance of the two centers along each axis; the original's is the canvas'.
+    # Distance of the two centers along each axis; the original's is the canvas center.
     away = np.abs([x + width / 2 - CANVAS / 2, y + height / 2 - CANVAS / 2])
     shared = np.clip(np.minimum((side + SIDE) / 2 - away, min(side, SIDE)), 0, None)
     shared = shared.prod()
@@ -61,7 +61,7 @@ def measure(model, detector, crops, original):
     """Rows of (margin, found, agreement, difference, IoU, side) for one detector."""
     scenes = [scene(crop) for crop in crops]
     found = [(i, faces.detect(image, detector)) for i, image in enumerate(scenes)]
-    # The right face is the one in the middle.
+    # The face of the original is the one in the center.
     found = [(i, max(f, key=lambda face: overlap(face, 0)[0])) for i, f in found if f]
     if not found:
         return []
@@ -74,13 +74,13 @@ def measure(model, detector, crops, original):
         agreement = (again.argmax(-1) == expected.argmax(-1)).mean()
         geometry = np.mean([overlap(face, margin) for _, face in found], axis=0)
         difference = np.abs(again - expected).mean()
-        share = len(found) / len(crops)
-        rows.append((margin, share, agreement, difference, *geometry))
+        fraction = len(found) / len(crops)
+        rows.append((margin, fraction, agreement, difference, *geometry))
     return rows
 
 
 def main():
-    """Parses, measures, prints."""
+    """Runs the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -94,9 +94,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     arguments = parser.parse_args()
 
-    from keras_fer import zoo
-
-    model = zoo.load(arguments.model)
+    model = keras_fer.zoo.load(arguments.model)
     with np.load(pathlib.Path(arguments.data) / "train.npz") as data:
         crops = data["images"]
     chosen = np.random.default_rng(arguments.seed).choice(
@@ -118,8 +116,7 @@ def main():
                 f"{row['agreement']:9.3f}  {row['difference']:10.4f}  "
                 f"{row['iou']:5.3f}  {row['side']:5.3f}"
             )
-    # The difference, not the agreement: it uses every probability of every face, so
-    # that it is the less noisy of the two.
+    # The difference is less noisy than the agreement: it uses all probabilities.
     best = [
         min(
             (row for row in measured if row["detector"] == name),
@@ -137,7 +134,7 @@ def main():
             "best": best,
             "measured": measured,
         }
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        record.write(arguments.out, "crop_margin", result)
 
 
 if __name__ == "__main__":

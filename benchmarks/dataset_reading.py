@@ -1,42 +1,39 @@
-"""How fast is a built dataset read, and how much memory does building it take?
+"""How fast is reading a built dataset, and how much memory does building it take?
 
     python -m benchmarks.dataset_reading --data FER2013_DIR [--out FILE]
 
-FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and built
+FER2013_DIR holds train.npz; see zoo/data.py. It is written as fer2013.csv and prepared
 with TFDS.
 
-Reading: every image of the training split, decoded, shuffled and batched by tf.data,
-three ways, side by side in every round: `memory`, from the arrays
-(`from_tensor_slices`); `built`, from the built dataset; `cached`, from the built
-dataset behind `.cache()`, filled in the first round. Each gives every image and its
-label, with the same shuffle buffer, batch and prefetch. The first round warms up and is
-not counted. A ratio is that way's speed over the speed from memory, in the same round;
-median, lowest and highest over the rounds. Above 1 is faster than memory.
+Reading: all images of the training split, decoded, shuffled and batched by tf.data,
+from three sources, one after the other in every round: `memory`, the arrays
+(`from_tensor_slices`); `built`, the built dataset; `cached`, the built dataset with
+`.cache()`, filled in the first round. All of them yield the same images and labels with
+the same shuffle buffer, batch and prefetch. The first round is a warm-up. Ratios
+compare a source's speed with that from memory in the same round; above 1 is faster.
 
-Memory: the peak of a build (`resource.getrusage`), each in a process of its own, at two
+Memory: the peak of a build (`resource.getrusage`), each in its own process, at two
 sizes that both exceed what a builder keeps in memory (16 MiB of examples).
 """
 
 import argparse
-import json
 import multiprocessing
-import os
 import pathlib
 import resource
-import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from benchmarks import record
 from tests.tfds_builders.write_fer2013 import write_faces
 
 BATCH, SHUFFLE = 64, 4096
 
 
 def build(manual, data):
-    """Builds; returns the peak of this process' memory in MiB."""
+    """Builds the dataset; returns this process' peak memory in MiB."""
     import tensorflow_datasets as tfds
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
@@ -49,7 +46,7 @@ def build(manual, data):
 
 
 def memory(images, labels, sizes, folder):
-    """The peak of a build at every size."""
+    """Peak memory of a build at every size."""
     measured = []
     for rows in sizes:
         manual, data = folder / f"manual_{rows}", folder / f"data_{rows}"
@@ -57,7 +54,7 @@ def memory(images, labels, sizes, folder):
         write_faces(
             manual / "fer2013.csv", images[:rows], labels[:rows], ["Training"] * rows
         )
-        # Spawned, not forked: this process' memory must not count.
+        # Spawned, not forked, so that this process' memory does not count.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as process:
             peak = process.submit(build, manual, data).result()
@@ -75,7 +72,7 @@ def memory(images, labels, sizes, folder):
 
 
 def reading(images, labels, data, rounds):
-    """Images a second of every way, and ratios to the speed from memory."""
+    """Images per second of every source, and ratios to the speed from memory."""
     import tensorflow as tf
 
     from tfds_builders.fer2013.fer2013_dataset_builder import Builder
@@ -102,23 +99,15 @@ def reading(images, labels, data, rounds):
         speeds = [len(images) / each for each in times[1:]]
         ratios = [a / b for a, b in zip(seconds["memory"][1:], times[1:], strict=True)]
         result[name] = {
-            "images_per_second": spread(speeds, 0),
-            "ratio_to_memory": spread(ratios, 3),
+            "images_per_second": record.spread(speeds, 0),
+            "ratio_to_memory": record.spread(ratios, 3),
         }
         print(f"{name:<8}", result[name])
     return result
 
 
-def spread(values, digits):
-    """Median, lowest and highest."""
-    parts = (statistics.median(values), min(values), max(values))
-    return dict(
-        zip(("median", "min", "max"), (round(p, digits) for p in parts), strict=True)
-    )
-
-
 def main():
-    """Parses, measures, writes."""
+    """Runs the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -140,8 +129,6 @@ def main():
         data = folder / f"data_{rows}"
         speeds = reading(images[:rows], labels[:rows], data, arguments.rounds)
 
-    from zoo.environment import environment
-
     if arguments.out:
         result = {
             "dataset": "fer2013/original, split train, 48x48 gray, PNG in TFRecord",
@@ -151,11 +138,8 @@ def main():
             "rounds": arguments.rounds,
             "reading": speeds,
             "building": building,
-            # Other work on the machine at the end; ratios spread where it is high.
-            "load_average": round(os.getloadavg()[0], 1),
-            "environment": environment(),
         }
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        record.write(arguments.out, "dataset_reading", result)
 
 
 if __name__ == "__main__":

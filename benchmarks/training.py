@@ -1,29 +1,28 @@
-"""What does `zoo.train` cost beside plain Keras, and PAL beside cross-entropy?
+"""What does `zoo.train` cost over plain Keras, and PAL over cross-entropy?
 
     python -m benchmarks.training [--out FILE]
 
-Drawn images of 48x48, gray; speed does not depend on what they show. Everything runs
-side by side in every round, and a ratio is of one round; median, lowest and highest
-over the rounds. The first epoch of each run compiles and warms up and is not counted.
+Random 48x48 grayscale images: speed does not depend on their content. All variants run
+one after the other in every round, and ratios are within a round. The first epoch of a
+run compiles and warms up, and is not counted; of the others the fastest counts.
 
-Training: a stage of `zoo.train` (batches, the averages' own network, validation,
-checkpoints, logs) against a bare `model.fit` of the same network, with the same
-optimizer, augmentation, batch and validation images, from arrays. Above 1 is faster
-than the bare `fit`.
+Training: a stage of `zoo.train` (batches, averaged weights, validation, checkpoints,
+logs) over a bare `model.fit` of the same network with the same optimizer, augmentation,
+batches and validation images, from arrays. Above 1, `zoo.train` is faster.
 
-PAL: seconds of an epoch of `PrivilegedAttribution` over those of cross-entropy alone,
-both by a bare `fit` on the same images without augmentation.
+PAL: seconds per epoch of `PrivilegedAttribution` over those of cross-entropy, both with
+a bare `fit` on the same images without augmentation. Above 1, PAL is slower.
 
-Input: batches alone, without training: images a second as they are and with MixUp,
-over those that train with the fastest network.
+Input: images per second of the batches without training, unchanged and with MixUp, over
+the training speed of the fastest network.
 """
 
 import argparse
 import contextlib
+import csv
 import functools
 import io
 import json
-import os
 import pathlib
 import tempfile
 import time
@@ -31,27 +30,28 @@ import time
 import keras
 import numpy as np
 
-from benchmarks.dataset_reading import spread
+from benchmarks import record
+from benchmarks.record import spread
 from keras_fer import LABELS, training
-from zoo import train
-from zoo.batches import Batches
+from keras_fer.models.backbones import freeze_batch_norm
+from zoo.batches import Batches, Examples
 from zoo.data import Faces
-from zoo.environment import environment
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.patt_lite_ferplus import varied
+from zoo.trainer import Run, build, train_stage
 
 ATTENTION = {"backbone": "mobilenet_v1", "grayscale": True}
-# The last number is the share of the images that a slow network gets.
+# The last number is the fraction of the images: a slow network gets fewer.
 MODELS = {
     "PAtt-Lite": ("PAttLite", {"grayscale": True}, 1),
-    "LLAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "llam"}, 1),
-    "IRAM, light": ("AttentionNetwork", {**ATTENTION, "attention": "iram"}, 1),
-    "SCAN-CCI, light": ("ScanCCI", {**ATTENTION, "shared": True}, 0.25),
+    "LLAM (MobileNetV1)": ("AttentionNetwork", {**ATTENTION, "attention": "llam"}, 1),
+    "IRAM (MobileNetV1)": ("AttentionNetwork", {**ATTENTION, "attention": "iram"}, 1),
+    "SCAN-CCI (MobileNetV1)": ("ScanCCI", {**ATTENTION, "shared": True}, 0.25),
 }
 
 
 def draw(count, seed):
-    """Faces without faces."""
+    """Random images and targets."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, 48, 48, 1), "uint8")
     targets = np.eye(7, dtype="float32")[np.arange(count) % 7]
@@ -59,40 +59,38 @@ def draw(count, seed):
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of every epoch."""
+    """Records the seconds of every epoch."""
 
     def on_train_begin(self, logs=None):
-        """Starts."""
+        """Starts the clock."""
         self.seconds, self._last = [], time.time()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Takes the time."""
+        """Records the epoch."""
         now = time.time()
         self.seconds.append(now - self._last)
         self._last = now
 
 
 def ours(recipe, faces, validation):
-    """Seconds of every epoch of a stage of `zoo.train`."""
+    """Seconds of each epoch of a stage of `zoo.train`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
+    model = build(recipe, faces.labels, stage.input_size)
     with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder) / "stage0.weights.h5"
+        run = Run(recipe, faces, validation, pathlib.Path(folder))
         with contextlib.redirect_stdout(io.StringIO()):
-            train.train_stage(
-                model, recipe, stage, [0], faces, validation, file, train.Devices()
-            )
-        rows = (file.with_name("stage0.csv")).read_text().splitlines()
-    return [float(row.split(",")[-1]) for row in rows[1:]]
+            train_stage(run, 0, model)
+        with run.log_of(0).open() as file:
+            return [float(row["seconds"]) for row in csv.DictReader(file)]
 
 
 def bare(recipe, faces, validation):
-    """Seconds of every epoch of `model.fit`, as one would write it by hand."""
+    """Seconds of every epoch of a plain `model.fit`."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     images = keras.Input(faces.images.shape[1:])
     augmented = keras.Sequential(stage.augmentation())(images)
     network = type(model)(images, model(augmented))
@@ -100,7 +98,7 @@ def bare(recipe, faces, validation):
 
 
 def fit(network, recipe, x, faces, validation=None):
-    """Compiles and fits."""
+    """Compiles and fits; returns the seconds of every epoch."""
     (stage,) = recipe.stages
     steps = stage.epochs * -(-len(faces) // recipe.batch)
     network.compile(
@@ -127,11 +125,11 @@ def fit(network, recipe, x, faces, validation=None):
 
 
 def pal(recipe, faces, weight):
-    """Seconds of every epoch with PAL, or with `None` of cross-entropy alone."""
+    """Seconds of every epoch with PAL, or for `weight=None` with cross-entropy."""
     (stage,) = recipe.stages
     keras.utils.set_random_seed(0)
-    model = train.build(recipe, faces.labels, stage.input_size)
-    train.freeze_batch_norm(model.get_layer("backbone"))
+    model = build(recipe, faces.labels, stage.input_size)
+    freeze_batch_norm(model.get_layer("backbone"))
     if weight is None:
         return fit(model, recipe, faces.images, faces)
     landmarks = np.random.default_rng(0).uniform(0.2, 0.8, (len(faces), 51, 2))
@@ -141,20 +139,16 @@ def pal(recipe, faces, weight):
 
 
 def reading(faces, batch, rounds):
-    """Images a second of batches alone, of every kind and round."""
+    """Images per second of the batches without training, per kind and round."""
     steps = Batches.per_epoch(len(faces), batch)
-    kinds = {"as they are": [], "with MixUp": [keras.layers.MixUp()]}
+    kinds = {"unchanged": [], "with MixUp": [keras.layers.MixUp()]}
     speeds = {kind: [] for kind in kinds}
     for turn in range(rounds + 1):
         for kind, mixing in kinds.items():
-            batches = Batches(
-                lambda rows: faces.images[rows],
-                faces.targets,
-                batch,
-                [turn],
-                steps,
-                mixing=mixing,
+            examples = Examples(
+                lambda rows: faces.images[rows], faces.targets, mixing=mixing
             )
+            batches = Batches(examples, batch, [turn], steps)
             start = time.perf_counter()
             count = sum(len(batches[index][0]) for index in range(steps))
             speeds[kind].append(count / (time.perf_counter() - start))
@@ -162,50 +156,50 @@ def reading(faces, batch, rounds):
 
 
 def main():
-    """Parses, measures, writes."""
+    """Runs the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--images", type=int, default=5120, help="of an epoch")
+    parser.add_argument("--images", type=int, default=5120, help="per epoch")
     parser.add_argument("--size", type=int, default=64, help="of the networks' input")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument(
-        "--epochs", type=int, default=3, help="of each run, besides one"
+        "--epochs", type=int, default=3, help="per run, without the first"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
     options = parser.parse_args()
     measured, fastest = {}, 0.0
     for name in options.models:
-        architecture, arguments, share = MODELS[name]
+        architecture, arguments, fraction = MODELS[name]
         faces, validation = (
-            draw(round(share * options.images * part), seed)
+            draw(round(fraction * options.images * part), seed)
             for seed, part in enumerate((1, 0.1))
         )
         stage = Stage(options.epochs + 1, 1e-4, options.size, augmentation=varied)
         recipe = Recipe(architecture, arguments, "drawn", (stage,), batch=options.batch)
-        ways = {
+        variants = {
             "bare": functools.partial(bare, recipe, faces, validation),
             "zoo.train": functools.partial(ours, recipe, faces, validation),
             "cross-entropy": functools.partial(pal, recipe, faces, None),
             "PAL": functools.partial(pal, recipe, faces, 1.0),
         }
-        seconds = {way: [] for way in ways}
+        seconds = {variant: [] for variant in variants}
         for _ in range(options.rounds):
-            for way, run in ways.items():
-                # The fastest epoch: other work on the machine only ever adds.
-                seconds[way].append(min(run()[1:]))
+            for variant, run in variants.items():
+                # The fastest epoch: other work on the machine only adds time.
+                seconds[variant].append(min(run()[1:]))
                 keras.backend.clear_session()
         speeds = {
-            way: [len(faces) / each for each in values]
-            for way, values in seconds.items()
+            variant: [len(faces) / each for each in values]
+            for variant, values in seconds.items()
         }
         fastest = max(fastest, *speeds["zoo.train"])
         measured[name] = {
             "images": len(faces),
             "images_per_second": {
-                way: spread(values, 0) for way, values in speeds.items()
+                variant: spread(values, 0) for variant, values in speeds.items()
             },
             "zoo_train_to_bare_fit": spread(
                 [
@@ -241,11 +235,8 @@ def main():
             "rounds": options.rounds,
             "models": measured,
             "input": alone,
-            # Other work on the machine at the end; ratios spread where it is high.
-            "load_average": round(os.getloadavg()[0], 1),
-            "environment": environment(),
         }
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        record.write(options.out, "training", result)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,20 @@
 """keras_fer: facial expression recognition in Keras 3.
 
-Importing it is light: Keras and its backend are imported when something is built.
+`import keras_fer` is light: its attributes, listed in `__init__.pyi`, are imported on
+first use, and so are Keras and its backend.
 """
 
 import importlib
+from types import ModuleType
 
+import lazy_loader
 import wrapt
 
-from keras_fer.labels import LABELS
-
-__version__ = "0.1.0"
-__all__ = [
-    "LABELS",
-    "analyze",
-    "explain",
-    "faces",
-    "labels",
-    "layers",
-    "models",
-    "training",
-    "zoo",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 @wrapt.when_imported("keras")
-def _register(_):
-    """Lets Keras find our classes when it reads a saved model."""
+def _register(_: ModuleType) -> None:
+    """Registers the classes of saved models with Keras as soon as it is imported."""
     importlib.import_module("keras_fer.models")
     importlib.import_module("keras_fer.training")
-
-
-def __getattr__(name):
-    if name == "analyze":
-        return importlib.import_module("keras_fer.faces").analyze
-    if name == "explain":
-        return importlib.import_module("keras_fer.explanation").explain
-    if name in __all__:
-        return importlib.import_module(f"keras_fer.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__

@@ -1,10 +1,10 @@
-"""The datasets of the five papers: importing this registers their TFDS builders."""
+"""Importing this module registers the TFDS builders of the five papers' datasets."""
 
 try:
-    import tfds_builders  # noqa: F401
+    import tfds_builders.all  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"The datasets need a package that is not installed. Received: {error}. Run "
+        f"The datasets need the package {error.name!r}, which is not installed. Run "
         'pip install "keras-fer[datasets]".',
         name=error.name,
     ) from error

@@ -1,9 +1,11 @@
-"""The canonical label order and every dataset's own codes.
+"""The canonical label order and the label codes of every dataset.
 
 Every model of `keras_fer` names its classes in the order of `LABELS`; seven-class
-models use the first seven. Datasets number the same expressions in ten different
-ways, so codes are never copied from one to another: they are mapped by **name**.
+models use the first seven. Datasets number the same expressions in ten different ways,
+so codes are never copied from one dataset to another: they are mapped by **name**.
 """
+
+from typing import Any
 
 LABELS = (
     "neutral",
@@ -31,10 +33,10 @@ _SYNONYMS = {
     "scared": "fear",
 }
 
-# Dataset -> its own code -> expression, or None where the code says that there is
-# no (usable) expression. A code is what stands in the dataset's own files: a number,
-# or the name of a folder, or a part of a file's name.
-DATASET_CODES = {
+# Dataset to label code to expression, or None where the code means that there is no
+# usable expression. A code is what the files of the dataset contain: a number, the name
+# of a folder, or a part of a file name.
+DATASET_CODES: dict[str, dict[Any, str | None]] = {
     # fer2013.csv, column "emotion".
     "fer2013": dict(
         enumerate(
@@ -101,7 +103,7 @@ DATASET_CODES = {
         "Sad": "sadness",
         "Surprise": "surprise",
     },
-    # Folder names; the set has no neutral class.
+    # Folder names; the dataset has no neutral class.
     "oulu_casia": {
         "Anger": "anger",
         "Disgust": "disgust",
@@ -110,7 +112,7 @@ DATASET_CODES = {
         "Sadness": "sadness",
         "Surprise": "surprise",
     },
-    # The two letters in a file's name, as in KA.AN1.39.tiff.
+    # Two letters of the file name, as in KA.AN1.39.tiff.
     "jaffe": {
         "NE": "neutral",
         "HA": "happiness",
@@ -120,16 +122,16 @@ DATASET_CODES = {
         "DI": "disgust",
         "FE": "fear",
     },
-    # By name: copies of this set in circulation number the classes differently.
+    # By name, since copies of this dataset number the classes differently.
     "fed_ro": {name: name for name in LABELS[:7]},
 }
 
 
 def canonical_name(name: str) -> str:
-    """The canonical spelling of an expression's name.
+    """Returns the canonical spelling of an expression's name.
 
     Args:
-        name: A name in any case, such as `"Angry"` or `"happiness"`.
+        name: A name in upper or lower case, such as `"Angry"` or `"happiness"`.
 
     Returns:
         One of `LABELS`.
@@ -141,14 +143,17 @@ def canonical_name(name: str) -> str:
     key = _SYNONYMS.get(key, key)
     if key not in LABELS:
         raise ValueError(
-            f"Unknown expression. Received: name={name!r}. Expected one of "
-            f"{', '.join(LABELS)}, or a common spelling of it such as 'angry'."
+            f"name must be one of {', '.join(LABELS)}, or a common spelling of one "
+            f"such as 'angry', got {name!r}."
         )
     return key
 
 
 def label_index(name: str) -> int:
-    """Position of an expression in `LABELS`, from its name.
+    """Returns the index of an expression in `LABELS`.
+
+    Args:
+        name: A name as `canonical_name` takes it.
 
     Raises:
         ValueError: The name is not a known expression.
@@ -157,11 +162,11 @@ def label_index(name: str) -> int:
 
 
 def from_dataset(dataset: str, code: int | str) -> str | None:
-    """The canonical name behind a dataset's own code.
+    """Returns the canonical name of the expression behind a dataset's label code.
 
     Args:
         dataset: A key of `DATASET_CODES`, such as `"raf_db"`.
-        code: The code as it stands in the dataset's files.
+        code: The code as in the files of the dataset.
 
     Returns:
         One of `LABELS`, or `None` where the code means that there is no usable
@@ -172,13 +177,13 @@ def from_dataset(dataset: str, code: int | str) -> str | None:
     """
     if dataset not in DATASET_CODES:
         raise ValueError(
-            f"Unknown dataset. Received: dataset={dataset!r}. "
-            f"Expected one of {', '.join(sorted(DATASET_CODES))}."
+            f"dataset must be one of {', '.join(sorted(DATASET_CODES))}, got "
+            f"{dataset!r}."
         )
     codes = DATASET_CODES[dataset]
     if code not in codes:
         raise ValueError(
-            f"{dataset} has no such label. Received: code={code!r}. "
-            f"Expected one of {', '.join(repr(known) for known in codes)}."
+            f"code must be one of those of {dataset}, "
+            f"{', '.join(repr(known) for known in codes)}, got {code!r}."
         )
     return codes[code]

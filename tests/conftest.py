@@ -7,7 +7,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# JAX compiles what it has compiled before, also in other processes, only once.
+# JAX reuses compiled functions between processes and runs.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
     str(pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"),
@@ -18,25 +18,43 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import numpy as np
 import pytest
 
-REAL_DATA = pathlib.Path(
-    os.environ.get(
-        "KERAS_FER_DATA",
-        pathlib.Path(__file__).parents[2] / "shared" / "data" / "fer2013",
-    )
-)
+# Files outside the repository that tests use, in a folder named by KERAS_FER_SHARED, by
+# default `shared` beside the repository.
+SHARED = {
+    "fer2013": "data/fer2013",  # see zoo/data.py
+    "yunet": "detectors/yunet_n_dynamic.onnx",
+    "mobilenet_v1": "weights/mobilenet_v1_1.0_224_imagenet_to_conv_dw_13.h5",
+    "astronaut": "photos/astronaut.png",
+}
+# The package's own variables come first.
+VARIABLES = {"fer2013": "KERAS_FER_DATA", "yunet": "KERAS_FER_YUNET"}
 
 
 @pytest.fixture(scope="session")
-def real_data():
-    """Folder with the real FER2013 arrays; see zoo/data.py."""
-    if not (REAL_DATA / "train.npz").is_file():
-        pytest.skip("real data are absent: set KERAS_FER_DATA to a FER2013 folder")
-    return REAL_DATA
+def shared():
+    """Function of a name in `SHARED`: its path; skips the test if it is absent."""
+    beside = pathlib.Path(__file__).parents[2] / "shared"
+    folder = pathlib.Path(os.environ.get("KERAS_FER_SHARED", beside))
+
+    def find(name):
+        variable = VARIABLES.get(name, "")
+        path = pathlib.Path(os.environ.get(variable, folder / SHARED[name]))
+        if not path.exists():
+            pytest.skip(f"{name} is absent: set {variable or 'KERAS_FER_SHARED'}")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_data(shared):
+    """Folder with the real FER2013 arrays."""
+    return shared("fer2013")
 
 
 @pytest.fixture(scope="session")
 def images():
-    """Forty gray images of smooth noise, uint8 (40, 48, 48, 1)."""
+    """Forty grayscale images of smooth noise, uint8 (40, 48, 48, 1)."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (40, 6, 6, 1))
     return coarse.repeat(8, axis=1).repeat(8, axis=2).astype("uint8")
@@ -44,7 +62,7 @@ def images():
 
 @pytest.fixture(scope="class")
 def built(request, images):
-    """The model of a `ModelContract`, with weights that tell the images apart."""
+    """The model of a `ModelContract`, with weights that separate the images."""
     from tests.contract import disturb, settle
 
     model = request.cls.build()
@@ -55,9 +73,9 @@ def built(request, images):
 
 @pytest.fixture(scope="session")
 def other_backend(tmp_path_factory):
-    """Function that saves a model and predicts with it in a process of its own.
+    """Function that saves a model and predicts with it in another process.
 
-    That process runs on JAX where the tests run on TensorFlow, and the other way round.
+    The process runs on JAX if the tests run on TensorFlow, and vice versa.
     """
     import keras
 

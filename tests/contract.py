@@ -1,4 +1,4 @@
-"""What every layer and model is held to: inherit and fill in the attributes."""
+"""Contracts of all layers and models: tests inherit them and set the attributes."""
 
 import inspect
 
@@ -11,7 +11,7 @@ POLICIES = ("mixed_bfloat16", "mixed_float16")
 
 
 def assert_batch_independent(model, inputs, sizes=(1, 7, 32)):
-    """A prediction is the same whatever stands beside it, in any order."""
+    """A prediction does not depend on the other samples of the batch or their order."""
     arrays = inputs if isinstance(inputs, list) else [inputs]
     plainly = np.arange(len(arrays[0]))
     order = np.random.default_rng(1).permutation(plainly)
@@ -29,7 +29,7 @@ def assert_batch_independent(model, inputs, sizes=(1, 7, 32)):
 
 
 def assert_config_is_complete(layer):
-    """Every constructor argument is in the config, and comes back with its value."""
+    """Every constructor argument is in the config and survives a round trip."""
     names = set(inspect.signature(type(layer).__init__).parameters)
     names -= {"self", "args", "kwargs"}
     config = layer.get_config()
@@ -38,7 +38,7 @@ def assert_config_is_complete(layer):
 
 
 def disturb(layer, seed=0):
-    """Gives every weight of a layer or model a value that no initializer gives."""
+    """Adds noise to every weight, so that none keeps its initial value."""
     rng = np.random.default_rng(seed)
     for weight in layer.weights:
         value = ops.convert_to_numpy(weight)
@@ -49,7 +49,7 @@ def disturb(layer, seed=0):
 
 
 def settle(model, images):
-    """Gives BatchNorm the statistics of images, which random networks lose."""
+    """Fits the statistics of BatchNorm to images, as random networks need it."""
     for momentum in (0.0, 0.99):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -64,7 +64,7 @@ def count(weights):
 
 
 def assert_one_step_trains_everything(model, inputs, targets, loss):
-    """A compiled step moves every trainable weight, to a finite value."""
+    """A compiled step changes every trainable weight to a finite value."""
     before = {w.path: w.numpy().copy() for w in model.trainable_weights}
     assert before
     model.compile(keras.optimizers.SGD(0.1), loss)
@@ -84,17 +84,17 @@ def assert_same_elsewhere(model, inputs, other_backend):
 
 
 class LayerContract:
-    """What a layer is held to.
+    """Tests that every layer passes.
 
     Attributes:
         layer: The class.
-        arguments: Constructor arguments, other than the default ones where possible.
+        arguments: Constructor arguments, different from the defaults where possible.
         shapes: Shapes of its inputs, without batch.
         output: Shape of its output, without batch.
         attention: Shape of its attention map, without batch, or `None`.
         parameters: Numbers of trainable and of other weights.
         float32_output: Whether the output is float32 under every dtype policy.
-        number: Rows of inputs.
+        number: Size of the batch.
     """
 
     layer: type
@@ -184,11 +184,11 @@ class LayerContract:
 
 
 class ModelContract:
-    """What a model is held to, on images of 48 pixels.
+    """Tests that every model passes, on images of 48 pixels.
 
     Attributes:
         model: The function that builds it.
-        arguments: What to call it with, besides labels.
+        arguments: Its arguments, besides labels.
         parameters: Numbers of trainable and of other weights, with three classes.
     """
 

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_fer import cli
+from keras_fer.cli import build_parser
+from keras_fer.cli.predict import sample_portrait
 from zoo import tables
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
@@ -17,7 +18,7 @@ def blocks(language):
 
 def test_the_python_runs(tmp_path, monkeypatch, capsys, images):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(cli._sample()[0], "photo.jpg")
+    shutil.copy(sample_portrait(), "photo.jpg")
     landmarks = np.random.default_rng(0).random((40, 68, 2))
     given = {"images": images, "classes": np.arange(40) % 2, "landmarks": landmarks}
     for code in blocks("python"):
@@ -36,7 +37,7 @@ def test_every_flag_of_the_commands_exists(line):
     for command in line.split("&&"):
         words = command.split()
         if words[0] == "keras-fer":
-            options = cli._parser().parse_args(words[1:])
+            options = build_parser().parse_args(words[1:])
             assert callable(options.run)
 
 

@@ -1,4 +1,4 @@
-"""What the builders share: configs, features, canonical labels, skips."""
+"""The base of all builders: configs, features, labels and skipped examples."""
 
 import contextlib
 import dataclasses
@@ -8,64 +8,64 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image
-from tensorflow_datasets.core import shuffle
 
 from keras_fer.labels import LABELS, from_dataset
 from tfds_builders import corruptions
+from tfds_builders._compat import shuffle_buffer
 
-# What TensorFlow can decode; other images are stored as their pixels.
+# Formats that TensorFlow decodes; images in others are stored as their pixels.
 _STORED_AS_THEY_ARE = ("JPEG", "PNG")
 
-# What Pillow raises where an image is damaged, or a header claims a huge one.
+# What Pillow raises for damaged images and for headers that claim huge ones.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
-# Bytes of examples in memory while a dataset is built.
+# Bytes of examples kept in memory while a dataset is built.
 _BUFFER = 16 * 2**20
 
-# Names that a report keeps of each kind of skip.
-_NAMES = 20
+# Names that are kept for each reason to skip.
+NAMES = 20
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FaceConfig(tfds.core.BuilderConfig):
-    """A config of a builder of faces.
+    """A config of a face dataset.
 
     Attributes:
-        classes: Number of expressions, the first ones of `keras_fer.LABELS`.
-        corruption: What is done to every image: `None`, `"masked"`, `"occluded"` or
+        classes: Number of expressions: the first ones of `keras_fer.LABELS`.
+        family: What is applied to every image: `None`, `"masked"`, `"occluded"` or
             `"corrupted"`; see `tfds_builders.corruptions`.
-        kind: Which occlusion or corruption; `None` for one that the id decides.
-        severity: Of a corruption, 1 to 5; `None` for one that the id decides.
+        kind: Which occlusion or corruption; `None` draws one by the id.
+        severity: Of a corruption, 1 to 5; `None` draws one by the id.
     """
 
     classes: int = 7
-    corruption: str | None = None
+    family: str | None = None
     kind: str | None = None
     severity: int | None = None
 
     def __post_init__(self):
-        """Checks the derivation."""
-        corruptions.check(self.corruption, self.kind, self.severity)
+        """Checks family, kind and severity."""
+        corruptions.check(self.family, self.kind, self.severity)
 
 
 def with_corruptions(configs):
-    """Configs and, for each, those with masked, occluded and corrupted images.
+    """Configs and, for each of them, one per family of corruptions.
 
-    They are named `masked`, `occluded` and `corrupted` for the first config, and
-    `NAME_masked` and so on for the others. For one kind of corruption, replace fields:
+    Those of the first config are named `masked`, `occluded` and `corrupted`, those of
+    the others `NAME_masked` and so on. For a single kind of corruption, replace fields:
     `tfds.builder("fer2013", config=dataclasses.replace(Builder.builder_configs[
     "corrupted"], name="fog_3", kind="fog", severity=3))`.
     """
     result = list(configs)
     for config in configs:
         prefix = "" if config is configs[0] else f"{config.name}_"
-        for way in corruptions.FAMILIES:
+        for family in corruptions.FAMILIES:
             result.append(
                 dataclasses.replace(
                     config,
-                    name=f"{prefix}{way}",
-                    description=f"{config.description} Images are {way}.",
-                    corruption=way,
+                    name=f"{prefix}{family}",
+                    description=f"{config.description} Images are {family}.",
+                    family=family,
                 )
             )
     return result
@@ -74,9 +74,9 @@ def with_corruptions(configs):
 class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A dataset of faces and their expressions.
 
-    A subclass sets `CODES`, makes its `_info` with `face_info`, and yields what `face`
-    returns. What cannot be used is skipped by `skip`, never in silence: the counts and
-    the first names are logged and kept in `builder.info.metadata["skipped"]`.
+    A subclass sets `CODES`, builds its `_info` with `face_info`, and yields what `face`
+    returns. Unusable examples go through `skip`, never silently: their counts and first
+    names are logged and stored in `builder.info.metadata["skipped"]`.
 
     Attributes:
         CODES: The dataset's name in `keras_fer.labels.DATASET_CODES`.
@@ -89,21 +89,21 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def face_info(
         self, channels=3, original_label=np.int64, shape=(None, None), **features
     ):
-        """The `DatasetInfo`, with the package's README and citation.
+        """The `DatasetInfo`, with README and citation from the builder's folder.
 
         Args:
-            channels: 1 for gray images, 3 for RGB.
+            channels: 1 for grayscale images, 3 for RGB.
             original_label: Type of the source's own code: `np.int64` or `np.str_`.
-            shape: Height and width, where all images have one size.
-            **features: What the source has besides: `votes`, `landmarks` and `bbox` as
-                fractions of width and height, `subject`, `video`, `frame`, `valence`,
-                `arousal`, attributes.
+            shape: Height and width, if all images have the same size.
+            **features: Further features: `votes`, `landmarks` and `bbox` (fractions of
+                width and height), `subject`, `video`, `frame`, `valence`, `arousal`,
+                attributes.
         """
         config = self.builder_config
-        if config.corruption == "corrupted":
+        if config.family == "corrupted":
             features = {**features, "corruption": tfds.features.Text()}
             features["severity"] = tfds.features.Scalar(np.int64)
-        if config.corruption == "occluded":
+        if config.family == "occluded":
             features = {**features, "occlusion": tfds.features.Text()}
         text = original_label is np.str_
         return self.dataset_info_from_configs(
@@ -123,17 +123,17 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def face(self, id, image, code, label=None, **features):
-        """A key and an example, or `None` where there is none.
+        """A key and an example, or `None` for an example that is skipped.
 
-        A code without an expression among the config's classes, and an image that is
-        missing or damaged, are skipped.
+        Skipped are codes of no expression or of one outside the config's classes, and
+        images that are missing, damaged or of another size.
 
         Args:
-            id: Unique and the same for every build.
+            id: Unique, and the same in every build.
             image: Path of an image, or uint8 `(H, W)` or `(H, W, C)`.
             code: The source's own code of the expression.
-            label: The expression's name, where not the code but something else decides
-                (such as votes).
+            label: Name of the expression, if it does not follow from the code (for
+                example, from votes).
             **features: See `face_info`.
         """
         if label is None:
@@ -142,7 +142,7 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             except ValueError:
                 return self.skip(f"label {code!r} outside the codes", id)
             if label is None:
-                return self.skip(f"label {code!r} is no expression", id)
+                return self.skip(f"label {code!r} is not an expression", id)
         if label not in LABELS[: self.builder_config.classes]:
             return self.skip(f"{label} is not among the classes", id)
         channels = self.info.features["image"].shape[-1]
@@ -160,11 +160,11 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not all(a in (None, b) for a, b in zip(expected, image.shape, strict=True)):
             return self.skip(f"image of size {image.shape[1]}x{image.shape[0]}", id)
         config = self.builder_config
-        if config.corruption is not None:
+        if config.family is not None:
             stored, facts = corruptions.apply(
                 image,
                 id,
-                config.corruption,
+                config.family,
                 kind=config.kind,
                 severity=config.severity,
                 landmarks=features.get("landmarks"),
@@ -180,11 +180,11 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
     def manual_folder(self, dl_manager, *parts):
-        """The folder `manual_dir/NAME`, NAME being the dataset's.
+        """The folder `manual_dir/NAME`, where NAME is the dataset's.
 
         Args:
             dl_manager: The `tfds.download.DownloadManager`.
-            *parts: Folders that must be in it, such as `"Emotion"`.
+            *parts: Folders that it must contain, such as `"Emotion"`.
 
         Raises:
             FileNotFoundError: The folder or one of its parts is missing.
@@ -199,17 +199,17 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return folder
 
     def skip(self, reason, name):
-        """Counts and names something that is left out."""
+        """Counts an unusable example under a reason and keeps the first names."""
         skipped = self.info.metadata["skipped"].setdefault(
             reason, {"count": 0, "first": []}
         )
         skipped["count"] += 1
-        if len(skipped["first"]) < _NAMES:
+        if len(skipped["first"]) < NAMES:
             skipped["first"].append(str(name))
 
     @contextlib.contextmanager
     def uncounted(self):
-        """Skips inside are not counted: those of faces that an earlier split had."""
+        """Context in which skips are not counted: an earlier split counted them."""
         counted = self.info.metadata["skipped"]
         self.info.metadata["skipped"] = {}
         try:
@@ -218,19 +218,14 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             self.info.metadata["skipped"] = counted
 
     def _download_and_prepare(self, dl_manager, download_config):
-        """Builds, then says what was skipped."""
-        # Whatever an earlier build, or half of one, has counted is not this one's.
+        """Builds, then logs what was skipped."""
+        # Drop the counts of an earlier or an interrupted build.
         self.info.metadata["skipped"] = {}
-        # TFDS keeps up to 1,000 MiB of examples in memory before it sorts them on disk.
-        kept = shuffle.MAX_MEM_BUFFER_SIZE
-        shuffle.MAX_MEM_BUFFER_SIZE = _BUFFER
-        try:
+        with shuffle_buffer(_BUFFER):
             super()._download_and_prepare(dl_manager, download_config)
-        finally:
-            shuffle.MAX_MEM_BUFFER_SIZE = kept
         for reason, skipped in self.info.metadata["skipped"].items():
             logging.warning(
-                "%s: %d skipped, %s, such as %s",
+                "%s: skipped %d examples (%s), for example %s",
                 self.name,
                 skipped["count"],
                 reason,
@@ -239,14 +234,14 @@ class FaceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _read(path, channels):
-    """What to store of an image, and its pixels."""
+    """An image as it is stored (its file or its pixels), and its pixels."""
     with open(path, "rb") as file:
         content = file.read()
     with Image.open(io.BytesIO(content)) as image:
         pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
         pixels = pixels.reshape(*pixels.shape[:2], channels)
-        # A gray file among RGB ones would come out gray where OpenCV decodes it, as
-        # `tfds.data_source` has it do.
+        # A grayscale file among RGB ones is stored as RGB: `tfds.data_source` decodes
+        # with OpenCV, which would return one channel.
         mode = "L" if channels == 1 else "RGB"
         if image.format in _STORED_AS_THEY_ARE and image.mode == mode:
             return io.BytesIO(content), pixels

@@ -1,22 +1,22 @@
-"""Folds that no person is in twice."""
+"""Subject-independent folds."""
 
 FOLDS = 10
 
 
 def subject_folds(subjects):
-    """Ten folds of whole subjects, the same whatever the order they come in.
+    """Splits subjects into ten folds, independent of their order.
 
-    Subjects are sorted, and every tenth goes into one fold: the first, eleventh and
-    twenty-first into `fold_0`. Works on CK+ and Oulu-CASIA commonly sample subjects
-    in this way, in ascending order with a step of ten (such as Liu et al., "Facial
+    Subjects are sorted, and every tenth goes into the same fold: the first, eleventh
+    and twenty-first into `fold_0`. Works on CK+ and Oulu-CASIA commonly sample subjects
+    like this, in ascending order with a step of ten (e.g. Liu et al., "Facial
     Expression Recognition via a Boosted Deep Belief Network", CVPR 2014).
 
     Args:
-        subjects: Names of subjects, in any order; each counts once.
+        subjects: Names of subjects, in any order; duplicates count once.
 
     Returns:
-        `{"fold_0": [...], ..., "fold_9": [...]}`, sorted lists of subjects, in size
-        at most one apart.
+        `{"fold_0": [...], ..., "fold_9": [...]}`: sorted lists of subjects whose
+        lengths differ by at most one.
 
     Raises:
         ValueError: There are fewer subjects than folds.
@@ -24,8 +24,8 @@ def subject_folds(subjects):
     subjects = sorted(set(subjects))
     if len(subjects) < FOLDS:
         raise ValueError(
-            f"Too few subjects for {FOLDS} folds. Received: {len(subjects)} "
-            f"({', '.join(map(str, subjects))}). Expected at least {FOLDS}. Check that "
-            "the whole dataset is in its folder."
+            f"{FOLDS} folds need at least {FOLDS} subjects, got {len(subjects)} "
+            f"({', '.join(map(str, subjects)) or 'none'}). Check that the whole "
+            "dataset is in its folder."
         )
     return {f"fold_{fold}": subjects[fold::FOLDS] for fold in range(FOLDS)}

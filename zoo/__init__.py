@@ -1,4 +1,5 @@
-"""The workshop: how the published weights came to be.
+"""How the published weights are trained, evaluated and published.
 
-What users call is `keras_fer.zoo`; this is what fills it.
+Users call `keras_fer.zoo`, which loads them; this package is not part of the
+distribution.
 """

@@ -38,10 +38,7 @@ class Architecture:
 
     def measured(self):
         """The same with counts, as a dictionary for JSON."""
-        arguments = {**self.arguments}
-        if self.model == "PAttLite":
-            arguments["backbone_weights"] = None
-        model = getattr(keras_fer.models, self.model)(7, **arguments)
+        model = getattr(keras_fer.models, self.model)(7, **self.arguments)
         trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         return {
             **dataclasses.asdict(self),

@@ -1,11 +1,12 @@
-"""Why our attention differs from the published one, in one table.
+"""Shows why our attention differs from the published one, in one table.
 
     python -m zoo.batch_dependence --data DIR --backbone-weights FILE
 
-PAtt-Lite's published attention runs across the batch. Three heads are trained alike
-on the same cached features of the same frozen ImageNet backbone; each is then measured
-on the same test faces three times: sorted by class as many test sets lie on disk,
-shuffled, and one face at a time. A sound model gives the same number three times.
+PAtt-Lite's published attention runs across the batch. Three heads are trained in the
+same way on the same cached features of a frozen ImageNet backbone. Each is evaluated on
+the same test faces three times: sorted by class, as many test sets lie on disk;
+shuffled; and one face at a time. A model whose predictions do not depend on the other
+samples of the batch gives the same number three times.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from zoo.environment import environment
 
 
 def train_head(attention, features, faces, backbone_weights, epochs):
-    """A head on frozen features, trained as PAtt-Lite's stage 1, batch 8."""
+    """Trains a head on frozen features as in PAtt-Lite's stage 1, batch size 8."""
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # batch_legacy is the point here.
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # That batch_legacy leaks is the point.
         model = models.PAttLite(
             labels=faces.labels,
             input_size=64,
@@ -42,18 +45,25 @@ def train_head(attention, features, faces, backbone_weights, epochs):
 
 
 def main():
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         "python -m zoo.batch_dependence",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
     parser.add_argument(
-        "--backbone-weights", default="imagenet", help="a file, or imagenet"
+        "--data", required=True, metavar="DIR", help="a folder of arrays"
     )
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
+    parser.add_argument(
+        "--backbone-weights",
+        default="imagenet",
+        metavar="WEIGHTS",
+        help="a file, or imagenet (%(default)s)",
+    )
+    parser.add_argument("--epochs", type=int, default=3, metavar="N")
+    parser.add_argument(
+        "--out", type=pathlib.Path, metavar="FILE", help="write JSON there"
+    )
     options = parser.parse_args()
 
     faces = data.fer2013(options.data, "train")

@@ -1,109 +1,128 @@
-"""Batches whose content depends on their number alone, so that a run can be resumed."""
+"""Training batches: the same for the same seed and number, whatever came before."""
 
+import dataclasses
 import threading
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 
 
-class Batches(keras.utils.PyDataset):
-    """Training batches, from one step of a stage to its last.
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What batches are drawn from, and how.
 
-    Batch `i` is the same whatever came before it: the order of an epoch, and whatever
-    the host's layers draw, follow from the seed and the number. An incomplete last
-    batch of an epoch is left out; another epoch leaves out other images.
-
-    Args:
-        take: Function from rows to the network's inputs.
-        targets: float `(N, classes)`.
-        size: Images in a batch.
-        seed: Integers.
-        steps: Number of batches of all epochs.
-        first: Number of the first batch that is still to come.
-        weights: float `(N,)` for the loss, or `None`.
-        shares: float `(N,)`, how often each is drawn, or `None` for once an epoch.
-        mixing: Layers for `{"images", "labels"}`.
+    Attributes:
+        take: Function from indices of images to the network's inputs.
+        targets: float32 `(N, classes)`.
+        weights: float `(N,)`, sample weights of the loss, or `None`.
+        shares: float `(N,)`, the probability of drawing each image, with replacement;
+            `None` to draw each once per epoch.
+        mixing: Keras layers for batches `{"images", "labels"}`.
         workers: Threads that read images.
     """
 
-    def __init__(
-        self,
-        take,
-        targets,
-        size,
-        seed,
-        steps,
-        first=0,
-        weights=None,
-        shares=None,
-        mixing=(),
-        workers=1,
-    ):
-        super().__init__(workers=workers)
-        self.take = take
-        self.targets = targets
-        self.size = min(size, len(targets))
+    take: Callable
+    targets: np.ndarray
+    weights: np.ndarray | None = None
+    shares: np.ndarray | None = None
+    mixing: Sequence = ()
+    workers: int = 1
+
+
+class Batches(keras.utils.PyDataset):
+    """Training batches, from one step of a stage to its last.
+
+    The content of batch `i` depends on the seed and `i` alone: the order of an epoch
+    and all random numbers of the layers on the host. The incomplete batch at the end of
+    an epoch is dropped; each epoch drops other images.
+
+    Args:
+        examples: `Examples`.
+        size: Images per batch; fewer if there are not that many.
+        seed: List of integers.
+        steps: Number of batches of all epochs.
+        first: Number of the first batch to give.
+    """
+
+    def __init__(self, examples, size, seed, steps, first=0):
+        super().__init__(workers=examples.workers)
+        self.examples = examples
+        self.size = min(size, len(examples.targets))
         self.seed = seed
         self.steps = steps
         self.first = first
-        self.weights = weights
-        self.shares = shares
-        self.mixing = mixing
         self._order = (None, None)
         self._lock = threading.Lock()
 
     @staticmethod
-    def per_epoch(examples, size):
-        """Number of batches in an epoch."""
-        return max(1, examples // size)
+    def per_epoch(images, size):
+        """Number of batches per epoch."""
+        return max(1, images // size)
 
     def __len__(self):
-        """Batches that are still to come."""
+        """Number of batches left."""
         return self.steps - self.first
 
     def __getitem__(self, index):
-        """One batch: inputs, targets and, where there are any, weights."""
-        step = self.first + index
-        epoch, place = divmod(step, self.per_epoch(len(self.targets), self.size))
-        rows = self._rows(epoch)[place * self.size : (place + 1) * self.size]
-        inputs, targets = self.take(rows), self.targets[rows]
-        if self.mixing:
+        """A batch: inputs, targets and, if there are any, sample weights."""
+        examples, step = self.examples, self.first + index
+        epoch, position = divmod(step, self.per_epoch(len(examples.targets), self.size))
+        rows = self._rows(epoch)[position * self.size : (position + 1) * self.size]
+        inputs, targets = examples.take(rows), examples.targets[rows]
+        if examples.mixing:
             with self._lock:
                 inputs, targets = self._mix(inputs, targets, step)
-        if self.weights is None:
+        if examples.weights is None:
             return inputs, targets
-        return inputs, targets, self.weights[rows]
+        return inputs, targets, examples.weights[rows]
 
     def _rows(self, epoch):
         """The order of an epoch."""
         order = self._order  # Other threads may be in another epoch.
         if order[0] != epoch:
             rng = np.random.default_rng([*self.seed, epoch])
-            examples = len(self.targets)
-            if self.shares is None:
-                rows = rng.permutation(examples)
+            images, shares = len(self.examples.targets), self.examples.shares
+            if shares is None:
+                rows = rng.permutation(images)
             else:
-                rows = rng.choice(examples, examples, p=self.shares)
+                rows = rng.choice(images, images, p=shares)
             self._order = order = (epoch, rows)
         return order[1]
 
     def _mix(self, images, labels, step):
         drawn = np.random.default_rng([*self.seed, 2**31, step])
         batch = {"images": images.astype("float32"), "labels": labels}
-        for layer in self.mixing:
-            # Keras' random layers keep a state; theirs is that of this step.
-            for generator in _generators(layer):
-                state = drawn.integers(0, 2**31, 2)
-                generator.state.assign(state.astype(generator.state.dtype))
+        for layer in self.examples.mixing:
+            # Keras' random layers are stateful: set the state from the step.
+            for state in layer.variables:
+                if state.name == "seed_generator_state":
+                    value = drawn.integers(0, 2**31, 2)
+                    state.assign(value.astype(state.dtype))
             batch = layer(batch, training=True)
         return np.asarray(batch["images"]), np.asarray(batch["labels"])
 
 
-def _generators(layer):
-    """Seed generators of a layer and of those inside it."""
-    return [
-        value
-        for part in layer._flatten_layers()
-        for value in vars(part).values()
-        if isinstance(value, keras.random.SeedGenerator)
-    ]
+def class_weights(targets):
+    """Sample weights that make all classes weigh the same, with a mean of 1.
+
+    Args:
+        targets: float `(N, classes)`, rows summing to 1.
+
+    Returns:
+        float `(N,)`.
+    """
+    return targets @ (targets.sum() / len(targets[0]) / targets.sum(axis=0))
+
+
+def balanced_shares(targets):
+    """Probabilities of drawing each image that make all classes equally likely.
+
+    Args:
+        targets: float `(N, classes)`, rows summing to 1.
+
+    Returns:
+        float64 `(N,)`, summing to 1.
+    """
+    shares = targets.astype("float64") @ (1 / targets.sum(axis=0))
+    return shares / shares.sum()

@@ -1,6 +1,7 @@
-"""What a run leaves on the disk: whole, or not at all."""
+"""Files of a run, written whole or not at all."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -8,25 +9,30 @@ import zipfile
 
 import numpy as np
 
-# What reading a file may raise whose bytes are not those that were written.
+# What reading a damaged file may raise.
 _DAMAGED = (
     zipfile.BadZipFile,
+    AttributeError,
     EOFError,
     KeyError,
     NotImplementedError,
     OSError,
+    RuntimeError,  # A flipped bit makes zipfile ask for a password.
     ValueError,
 )
 
 
+_COUNT = "variables"
+
+
 @contextlib.contextmanager
 def replacing(path):
-    """A temporary path that takes the place of `path` once all went well.
+    """Gives a temporary path, which replaces `path` at the end of the `with` block.
 
-    A full disk or a kill in between leaves what was there before.
+    A full disk or a kill in between leaves the old file as it was.
 
     Raises:
-        OSError: It could not be written.
+        OSError: The file cannot be written.
     """
     path = pathlib.Path(path)
     # The suffix stays: Keras and NumPy look at it.
@@ -38,35 +44,58 @@ def replacing(path):
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # h5py raises both.
         raise OSError(
-            f"Could not write {str(path)!r}: {error}. What was there before is "
-            "untouched. Make room or mend the folder, then run the command again."
+            f"Cannot write {str(path)!r}: {error}. An older file of that name is "
+            "untouched. Make room, or check the folder, then run the command again."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def locked(folder):
+    """Holds a folder for this process; the lock ends with it, however it ends.
+
+    Raises:
+        OSError: Another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(
+                f"Another process is training in {str(folder)!r}. Wait until it is "
+                "done, or choose another --out."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def save(path, network, state):
-    """Writes a network, its optimizer and everything random in it, with a state.
+    """Writes a network, its optimizer and its random states, beside a dictionary.
 
     Args:
-        path: Where to, an `.npz` file.
+        path: An `.npz` file.
         network: A compiled `keras.Model`.
-        state: A dictionary for JSON.
+        state: A dictionary of values for JSON.
     """
     arrays = {
         f"{group}/{index}": np.asarray(variable)
         for group, variables in _variables(network).items()
         for index, variable in enumerate(variables)
     }
+    # A damaged directory of a zip file can lose entries in silence.
+    state = {**state, _COUNT: len(arrays)}
     with replacing(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
 
 def save_weights(path, model):
-    """Writes the weights of a model, a `.weights.h5` file.
+    """Writes the weights of a model to a `.weights.h5` file.
 
-    HDF5 cannot let go of a file that found no room, and crashes when Python ends. So
-    the room is taken by plain means first.
+    On a full disk, HDF5 cannot close its file and crashes when Python exits. So the
+    space is allocated first.
     """
     needed = sum(variable.nbytes for variable in model.get_weights())
     with replacing(path) as temporary:
@@ -74,8 +103,24 @@ def save_weights(path, model):
         model.save_weights(temporary)
 
 
+def load_weights(model, path):
+    """Loads the weights of a model from a `.weights.h5` file.
+
+    Raises:
+        ValueError: The file is damaged or of another model.
+    """
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged or of another model: "
+            f"{str(error).splitlines()[0]}. Delete it to train this stage again, or "
+            "choose another --out."
+        ) from error
+
+
 def read_state(path):
-    """The state of a checkpoint, or `None` where there is none.
+    """The dictionary of a checkpoint, or `None` if there is no checkpoint.
 
     Raises:
         ValueError: The file is damaged.
@@ -83,14 +128,16 @@ def read_state(path):
     if not pathlib.Path(path).exists():
         return None
     with _opened(path) as arrays:
-        return json.loads(str(arrays["state"]))
+        state = json.loads(arrays["state"].item())
+        state.pop(_COUNT, None)
+    return state
 
 
 def restore(path, network):
-    """Puts back what `save` wrote.
+    """Assigns the variables of a checkpoint to a network and its optimizer.
 
     Raises:
-        ValueError: The file is damaged, or from another network.
+        ValueError: The checkpoint is damaged or of another network.
     """
     with _opened(path) as arrays:
         groups = _variables(network)
@@ -100,7 +147,11 @@ def restore(path, network):
             for index, variable in enumerate(variables)
         }
         received = {name: arrays[name] for name in arrays.files if name != "state"}
-    shapes = {name: value.shape for name, value in received.items()}
+        shapes = {name: value.shape for name, value in received.items()}
+        # Checkpoints of earlier versions do not tell their number.
+        count = json.loads(arrays["state"].item()).get(_COUNT, len(received))
+        if count != len(received):
+            raise ValueError(f"{count - len(received)} of {count} variables are lost")
     if shapes != expected:
         different = sorted(
             name
@@ -108,10 +159,10 @@ def restore(path, network):
             if shapes.get(name) != expected.get(name)
         )
         raise ValueError(
-            f"The checkpoint is of another network. Received: {str(path)!r}, which "
-            f"differs in {len(different)} of {len(expected)} variables, such as "
-            f"{different[0]}: {shapes.get(different[0])} instead of "
-            f"{expected.get(different[0])}. Choose another --out to start again."
+            f"The checkpoint {str(path)!r} is of another network: it differs in "
+            f"{len(different)} of {len(expected)} variables, such as {different[0]}, "
+            f"{shapes.get(different[0])} instead of {expected.get(different[0])}. "
+            "Choose another --out to start again."
         )
     for group, variables in groups.items():
         for index, variable in enumerate(variables):
@@ -119,7 +170,7 @@ def restore(path, network):
 
 
 def _variables(network):
-    # Of the network: with the state of everything random in it.
+    # Those of the network include its random states.
     return {"network": network.variables, "optimizer": network.optimizer.variables}
 
 
@@ -130,6 +181,6 @@ def _opened(path):
             yield arrays
     except _DAMAGED as error:
         raise ValueError(
-            f"The checkpoint is damaged. Received: {str(path)!r}: {error}. Delete it "
+            f"The checkpoint {str(path)!r} is damaged: {str(error)[:500]}. Delete it "
             "to train this stage again, or choose another --out."
         ) from error

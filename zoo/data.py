@@ -1,13 +1,13 @@
-"""Images and their targets, from arrays or from a dataset that TFDS has built.
+"""Images and their targets, from arrays or from prepared TFDS datasets.
 
-Arrays, for FER2013 and FER+: a folder with `train.npz` and `public_test.npz`, each with
-`images` uint8 (N, 48, 48), `label` uint8 (N,) in FER2013's own codes and `ferplus` int
-(N, 10), the votes of fer2013new.csv in its column order. For PAL also
-`train_landmarks.npz` and so on: `landmarks` (N, 68, 2), fractions of the crop in iBUG
-order, and `valid` (N,).
+Arrays, for FER2013 and FER+: a folder with `train.npz` and `public_test.npz`. Each
+holds `images`, uint8 (N, 48, 48); `label`, uint8 (N,), in FER2013's own codes; and
+`ferplus`, int (N, 10), the votes of fer2013new.csv in its column order. PAL also needs
+`train_landmarks.npz` and so on: `landmarks`, (N, 68, 2), fractions of the crop in
+iBUG's order, and `valid`, (N,).
 
-TFDS, for all ten datasets: built with `--file_format=array_record`, which can be read
-in any order and without TensorFlow.
+TFDS, for all ten datasets: prepared with `--file_format=array_record`, which has random
+access and needs no TensorFlow to read.
 """
 
 import dataclasses
@@ -18,11 +18,14 @@ import zlib
 
 import numpy as np
 
+from keras_fer import votes as ferplus_votes
 from keras_fer.audit import duplicate_groups
 from keras_fer.labels import LABELS, from_dataset
 
-# Images up to this many bytes in all are kept in memory.
+# A split of at most this many bytes is read into memory.
 MEMORY = 4 * 2**30
+
+DUPLICATES = ("near", "exact")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +35,12 @@ class Faces:
     Attributes:
         images: uint8 `(N, H, W, 1 or 3)`, an array or `LazyImages`.
         targets: float32 `(N, len(labels))`, rows summing to 1.
-        scored: bool `(N,)`: rows that count when accuracy is measured.
-        rows: int `(N,)`: their places in the file they came from.
+        scored: bool `(N,)`: whether the image counts when accuracy is measured.
+        rows: int `(N,)`: index of each image in its file or dataset.
         labels: Names of the classes.
-        landmarks: float `(N, points, 2)`, fractions of width and height, NaN where
-            there are none; or `None`.
-        groups: bytes `(N,)`, the videos that the images are from; or `None`.
+        landmarks: float `(N, points, 2)`, fractions of width and height, NaN for an
+            image without landmarks; or `None`.
+        groups: bytes `(N,)`, the video each image is from; or `None`.
     """
 
     images: "np.ndarray | LazyImages"
@@ -49,7 +52,7 @@ class Faces:
     groups: np.ndarray | None = None
 
     def __getitem__(self, index):
-        """The same for a selection of rows."""
+        """A subset, by anything that indexes an array."""
         lazy = isinstance(self.images, LazyImages)
         return Faces(
             self.images.select(index) if lazy else self.images[index],
@@ -72,14 +75,14 @@ class Faces:
 
 
 class LazyImages:
-    """Images of TFDS data sources, read when they are asked for.
+    """Images of TFDS data sources, read on access.
 
     Args:
         sources: Random-access sequences of examples with an `"image"`.
-        size: Side in pixels that they are resized to, or `None` where all have one.
-        rows: Places in the joined sources; `None` for all.
-        boxes: Of the faces, `(N, 4)`, top, left, bottom and right as fractions; the
-            images are cut to them.
+        size: Side in pixels to resize to; `None` if all images have the same size.
+        rows: Indices into the concatenated sources; `None` for all.
+        boxes: `(N, 4)`, top, left, bottom and right of each face as fractions; the
+            images are cropped to them.
     """
 
     def __init__(self, sources, size, rows=None, boxes=None):
@@ -95,15 +98,15 @@ class LazyImages:
 
     @property
     def shape(self):
-        """As of the array that `self[:]` is."""
+        """Shape of the array `self[:]`."""
         return (len(self), *self[:1].shape[1:])
 
     def __iter__(self):
-        """Reads one image after another."""
+        """Reads one image at a time."""
         return (self[row : row + 1][0] for row in range(len(self)))
 
     def select(self, index):
-        """The same for a selection of rows, still unread."""
+        """A subset, without reading it."""
         boxes = None if self.boxes is None else self.boxes[index]
         return LazyImages(self.sources, self.size, self.rows[index], boxes)
 
@@ -133,21 +136,23 @@ def open_split(dataset, source, split, size=None, landmarks=False):
     """Opens a split of a dataset.
 
     Args:
-        dataset: `"fer2013"` or `"ferplus"`; with TFDS any of `tfds_builders`, also with
-            a config, as in `"raf_db"` or `"affectnet/8"`.
+        dataset: `"fer2013"` or `"ferplus"`; with TFDS any of `tfds_builders`, with or
+            without a config: `"raf_db"`, `"affectnet/full_8"`.
         source: A folder of arrays, or `"npz:FOLDER"`; `"npz"` for the folder in the
-            environment variable `KERAS_FER_DATA`. `"tfds"` for TFDS's own folder,
+            environment variable `KERAS_FER_DATA`. `"tfds"` for TFDS's default folder,
             `"tfds:FOLDER"` for another.
-        split: Such as `"train"`; with TFDS also several, `"fold_0+fold_1"`.
-        size: Side that images of different sizes are resized to.
-        landmarks: Whether they are needed.
+        split: Name of a split such as `"train"`; with TFDS also a sum,
+            `"fold_0+fold_1"`.
+        size: Side in pixels to which images are resized if their sizes differ.
+        landmarks: Whether to read the landmarks.
 
     Returns:
         `Faces`.
 
     Raises:
-        FileNotFoundError: The data are not there.
-        ValueError: They are not as expected, or the dataset is unknown.
+        FileNotFoundError: The data do not exist.
+        ValueError: The data are malformed or have no landmarks, or the dataset is
+            unknown.
     """
     kind, _, folder = str(source).partition(":")
     if kind == "tfds":
@@ -157,14 +162,13 @@ def open_split(dataset, source, split, size=None, landmarks=False):
     folder = folder or os.environ.get("KERAS_FER_DATA")
     if not folder:
         raise ValueError(
-            f"No folder. Received: data={str(source)!r} and no KERAS_FER_DATA in the "
-            "environment. Expected npz:FOLDER, or that variable."
+            f"{str(source)!r} needs the environment variable KERAS_FER_DATA, which is "
+            "not set. Set it to a folder of arrays, or pass npz:FOLDER."
         )
     if dataset not in DATASETS:
         raise ValueError(
-            f"Unknown arrays. Received: dataset={dataset!r} from {str(folder)!r}. "
-            f"Expected one of {', '.join(DATASETS)}; the others are read with "
-            "--data tfds."
+            f"dataset must be one of {', '.join(DATASETS)} for a folder of arrays, "
+            f"got {dataset!r}. Read other datasets with --data tfds."
         )
     faces = DATASETS[dataset](folder, split)
     if landmarks:
@@ -173,38 +177,37 @@ def open_split(dataset, source, split, size=None, landmarks=False):
 
 
 def _open(folder, split, kind):
-    """Images of a split, and the array of that kind, one row for each."""
+    """Images of a split and their `"label"` or `"ferplus"` rows."""
     path = pathlib.Path(folder) / f"{split}.npz"
     if not path.is_file():
         raise FileNotFoundError(
-            f"No {split} data. Received: folder={str(folder)!r}. Expected it to hold "
-            f"{path.name}; see the docstring of zoo.data."
+            f"{str(folder)!r} has no {path.name}. The docstring of zoo.data describes "
+            "the folder."
         )
     images, targets = _read(path, "images", kind)
     if images.dtype != "uint8" or images.shape[1:] != (48, 48):
         raise ValueError(
-            f"Images of another kind. Received: {str(path)!r} with images of shape "
-            f"{images.shape} and type {images.dtype}. Expected (N, 48, 48), uint8."
+            f"images in {str(path)!r} must be uint8 of shape (N, 48, 48), got "
+            f"{images.dtype} of shape {images.shape}."
         )
     shape = {"label": (len(images),), "ferplus": (len(images), len(LABELS) + 2)}[kind]
     if targets.shape != shape or targets.dtype.kind not in "iu":
         raise ValueError(
-            f"Not one {kind} for each image. Received: {str(path)!r} with "
-            f"{len(images)} images and {kind} of shape {targets.shape} and type "
-            f"{targets.dtype}. Expected {shape}, integers."
+            f"{kind} in {str(path)!r} must be integers of shape {shape}, one row per "
+            f"image, got {targets.dtype} of shape {targets.shape}."
         )
     return images, targets
 
 
 def _read(path, *names):
-    """Arrays of a file, by name."""
+    """Reads arrays of a file by name."""
     try:
         with np.load(path) as arrays:
             return [arrays[name] for name in names]
     except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         raise ValueError(
-            f"Damaged data, or others. Received: {str(path)!r}: {error}. Expected a "
-            f"file with {' and '.join(names)}; see the docstring of zoo.data."
+            f"{' and '.join(names)} cannot be read from {str(path)!r}: {error}. The "
+            "file is damaged or of another kind; see the docstring of zoo.data."
         ) from error
 
 
@@ -212,15 +215,16 @@ def _landmarks(folder, split, faces):
     path = pathlib.Path(folder) / f"{split}_landmarks.npz"
     if not path.is_file():
         raise FileNotFoundError(
-            f"No landmarks. Expected {str(path)!r}; see the docstring of zoo.data."
+            f"{str(folder)!r} has no {path.name}, which holds the landmarks. The "
+            "docstring of zoo.data describes it."
         )
     landmarks, valid = _read(path, "landmarks", "valid")
     number = len(_read(path.with_name(f"{split}.npz"), "label")[0])
     if landmarks.shape != (number, 68, 2) or valid.shape != (number,):
         raise ValueError(
-            f"Not the landmarks of these images. Received: {str(path)!r} with "
-            f"landmarks of shape {landmarks.shape} and valid of {valid.shape}. "
-            f"Expected ({number}, 68, 2) and ({number},)."
+            f"landmarks and valid in {str(path)!r} must have the shapes ({number}, 68, "
+            f"2) and ({number},), one row per image, got {landmarks.shape} and "
+            f"{valid.shape}."
         )
     landmarks = np.where(valid.astype(bool)[:, None, None], landmarks, np.nan)
     landmarks = landmarks.astype("float32")
@@ -228,13 +232,12 @@ def _landmarks(folder, split, faces):
 
 
 def fer2013(folder, split):
-    """FER2013's own labels, 7 classes, every image."""
+    """Every image of a split with FER2013's original label, 7 classes."""
     images, codes = _open(folder, split, "label")
     if not np.isin(codes, range(7)).all():
         raise ValueError(
-            f"Codes that FER2013 does not have. Received: {split}.npz in "
-            f"{str(folder)!r} with label from {codes.min()} to {codes.max()}. Expected "
-            "0 to 6."
+            f"label in {split}.npz of {str(folder)!r} must be FER2013's codes from 0 "
+            f"to 6, got {codes.min()} to {codes.max()}."
         )
     labels = LABELS[:7]
     classes = np.array([labels.index(from_dataset("fer2013", i)) for i in range(7)])
@@ -252,28 +255,21 @@ def fer2013(folder, split):
 def ferplus(folder, split):
     """FER+ votes as soft labels over 8 expressions.
 
-    Single votes are dropped as noise (Barsoum et al., "Training Deep Networks for
-    Facial Expression Recognition with Crowd-Sourced Label Distribution", 2016). What
-    is left makes the target; images whose most frequent vote is "unknown" or "not a
-    face" are left out. `scored` rows have a winner with over half of all votes left:
-    the majority protocol, n = 3,199 on the public test split.
+    Images whose most frequent vote is "unknown" or "not a face" are left out (the rule
+    `"votes"` of `keras_fer.votes`). `scored` are those that also have a majority: the
+    published protocol, n = 3,199 on the public test split.
     """
     images, votes = _open(folder, split, "ferplus")
-    rows, targets, scored = _votes(votes)
+    rows, targets, scored = _from_votes(votes)
     return Faces(images[rows][..., None], targets, scored, rows, LABELS)
 
 
-def _votes(votes):
-    """Rows that have an expression, their soft labels, and whether they are certain."""
-    votes = np.where(votes > 1, votes, 0)
-    expressions = votes[:, : len(LABELS)]
-    rows = np.flatnonzero(
-        (votes.argmax(axis=1) < len(LABELS)) & (expressions.sum(axis=1) > 0)
-    )
-    votes, expressions = votes[rows], expressions[rows]
-    targets = expressions / expressions.sum(axis=1, keepdims=True)
-    scored = expressions.max(axis=1) * 2 > votes.sum(axis=1)
-    return rows, targets.astype("float32"), scored
+def _from_votes(votes):
+    """Rows with an expression, their soft labels, and which have a majority."""
+    rows = np.flatnonzero(ferplus_votes.winners(votes, "votes") >= 0)
+    votes = votes[rows]
+    scored = ferplus_votes.winners(votes, "majority") >= 0
+    return rows, ferplus_votes.soft_labels(votes), scored
 
 
 DATASETS = {"fer2013": fer2013, "ferplus": ferplus}
@@ -284,27 +280,27 @@ def _from_tfds(dataset, folder, split, size, landmarks):
 
     import keras_fer.datasets  # noqa: F401
 
-    # The votes are soft labels; the rule for which faces count is that of the arrays.
+    # With the votes, so that the targets are soft, as those from arrays.
     name = "ferplus/votes" if dataset == "ferplus" else dataset
     builder = tfds.builder(name, data_dir=folder)
     command = f"tfds build {name} --file_format=array_record"
     if not builder.data_path.exists():
         raise FileNotFoundError(
-            f"{name} is not built. Expected it in {str(builder.data_path)!r}. Run "
-            f"`{command}` with `--imports keras_fer.datasets`, or name its folder with "
-            "--data tfds:FOLDER."
+            f"{name} is not prepared in {str(builder.data_path)!r}. Run `{command} "
+            "--imports keras_fer.datasets`, or name its folder with --data "
+            "tfds:FOLDER."
         )
     parts = split.split("+")
     unknown = [part for part in parts if part.split("[")[0] not in builder.info.splits]
     if unknown:
         raise ValueError(
-            f"Unknown split. Received: {split!r} of {name}. Expected of "
-            f"{', '.join(builder.info.splits)}."
+            f"split must name splits of {name}, which are "
+            f"{', '.join(builder.info.splits)}, got {split!r}."
         )
     features = builder.info.features
     if landmarks and "landmarks" not in features:
         raise ValueError(
-            f"{name} has no landmarks, which this recipe needs. Choose another dataset."
+            f"{name} has no landmarks, which this recipe needs. Use another dataset."
         )
     undecoded = {"image": tfds.decode.SkipDecoding()}
     try:
@@ -312,19 +308,20 @@ def _from_tfds(dataset, folder, split, size, landmarks):
         known = [builder.as_data_source(part, decoders=undecoded) for part in parts]
     except NotImplementedError as error:
         raise ValueError(
-            f"{name} was built in a format that cannot be read in any order. Received: "
-            f"{builder.info.file_format}. Build it again: `{command}`."
+            f"{name} was prepared as {builder.info.file_format}, which has no random "
+            f"access. Prepare it again with `{command}`."
         ) from error
     wanted = ("label", "votes", "landmarks", "bbox", "video")
     wanted = [name for name in wanted if name in features]
-    # Without the images: all of them, even undecoded, may not fit into the memory.
+    # Without the images: even undecoded, all of them may not fit into memory.
     examples = [
         {name: example[name] for name in wanted}
         for source in known
         for example in source
     ]
     if "votes" in features:
-        rows, targets, scored = _votes(np.stack([each["votes"] for each in examples]))
+        votes = np.stack([each["votes"] for each in examples])
+        rows, targets, scored = _from_votes(votes)
     else:
         labels = np.array([example["label"] for example in examples])
         targets = np.eye(features["label"].num_classes, dtype="float32")[labels]
@@ -348,32 +345,39 @@ def _from_tfds(dataset, folder, split, size, landmarks):
     return Faces(images, targets, scored, rows, labels, points, groups)
 
 
-DUPLICATES = ("near", "exact")
-
-
 def hold_out(faces, one_in=12, duplicates="near"):
     """Divides training data into a training and a held-out part.
 
-    The pixels decide, not chance: duplicates of an image always land in the same part,
-    for every seed. So does the same image of another dataset, unless that one lacks a
-    near-duplicate of it. Of videos, whose frames are nearly copies, the name decides.
+    The pixels decide, not a seed: an image and its duplicates always fall into the same
+    part, whatever their order or format. The same image of another dataset does too,
+    unless a near-duplicate of it is missing there. Frames of a video are
+    near-duplicates, so there the name of the video decides.
 
     Args:
         faces: `Faces`.
-        one_in: One group of duplicates in so many is held out.
-        duplicates: `"near"` for those that `keras_fer.audit` finds, or `"exact"` for
-            identical pixels alone, which the first presets were trained with.
+        one_in: One in this many groups of duplicates is held out.
+        duplicates: Which duplicates form a group: `"near"`, those that
+            `keras_fer.audit` finds, or `"exact"`, identical pixels. The first presets
+            were trained with `"exact"`.
 
     Returns:
-        Two `Faces`: what to train on, and what is held out.
+        Two `Faces`: the training part and the held-out part.
+
+    Raises:
+        ValueError: `duplicates` is unknown.
     """
+    if duplicates not in DUPLICATES:
+        raise ValueError(
+            f"duplicates must be one of {', '.join(DUPLICATES)}, got {duplicates!r}."
+        )
     if faces.groups is not None:
         keys = np.array([zlib.crc32(bytes(group)) for group in faces.groups], "int64")
     else:
-        # Image by image: not all of them fit into the memory.
+        # One image at a time: all of them may not fit into memory.
         keys = (zlib.crc32(image.tobytes()) for image in faces.images)
         keys = np.fromiter(keys, "int64", len(faces))
         if duplicates == "near":
+            # The least checksum of a group stands for it: order does not matter.
             group = duplicate_groups(faces.images)
             np.minimum.at(keys, group, keys)
             keys = keys[group]

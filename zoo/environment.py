@@ -1,4 +1,4 @@
-"""Versions and hardware, to stand beside every number."""
+"""Versions and hardware, recorded beside every result."""
 
 import importlib.metadata
 import os
@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def environment():
-    """What this process runs on, as a dictionary for JSON."""
-    # It starts a backend, which takes seconds.
+    """Versions and hardware of this process, as a dictionary for JSON."""
+    # Importing Keras starts its backend, which takes seconds.
     import keras
 
     backend = keras.backend.backend()
@@ -32,19 +32,19 @@ def environment():
 
 
 def commit(folder):
-    """Git commit of a working copy.
+    """The Git commit of a working copy.
 
     Args:
-        folder: Its root.
+        folder: Root of the working copy.
 
     Returns:
-        40 hexadecimal digits, with `-dirty` where files that git knows differ from it;
-        `None` where the folder is no working copy, or git is not installed.
+        40 hexadecimal digits, with `-dirty` if tracked files differ from the commit;
+        `None` if the folder is no working copy or Git is not installed.
     """
-    # Of this folder: git would also find a repository that it happens to lie in.
+    # Git would also find a repository in a folder above.
     if not (pathlib.Path(folder) / ".git").exists():
         return None
-    # Without tags, `describe` gives the commit.
+    # With all tags excluded, `describe` gives the commit.
     command = "git --no-optional-locks describe --always --exclude=* --abbrev=40"
     try:
         process = subprocess.run(
@@ -52,5 +52,5 @@ def commit(folder):
         )
     except FileNotFoundError:
         return None
-    # Empty where nothing is committed yet.
+    # Empty if nothing is committed yet.
     return process.stdout.strip() or None

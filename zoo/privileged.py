@@ -1,16 +1,19 @@
-"""PAL beside cross-entropy alone: `python -m zoo.privileged --data DIR`.
+"""Compares PAL with cross-entropy alone.
 
-Twice the same: from the weights of patt_lite.ferplus and a new head, the network is
-fine-tuned on FER2013's train split with the same seed, batches and augmentation, once
-with weight 0 for the privileged attribution loss, which is cross-entropy alone, and
-once with weight 1, as in the paper. Nothing is chosen: the last epoch counts.
+    python -m zoo.privileged --data DIR [--runs FOLDER] [--out FILE]
 
-On the public test split it prints the accuracy, and the share of the attribution
-(Grad·Input at the guided layer, all channels) that lies inside the landmark regions:
-the places where the heatmap of the inner landmarks has at least a quarter of its
-maximum. A uniform attribution has the share "area". The folder also needs
-`train_landmarks.npz` and `public_test_landmarks.npz`: `landmarks` (N, 68, 2), fractions
-of the crop in iBUG order, and `valid` (N,).
+PAtt-Lite is fine-tuned on FER2013 twice, from the weights of patt_lite.ferplus with a
+new head and with the same seed, batches and augmentation: once with weight 0 for the
+privileged attribution loss, which is cross-entropy alone, and once with weight 1, as in
+the paper. `zoo.train` does the training, in FOLDER; a command that was interrupted
+continues where it stopped.
+
+Reported on the public test split are accuracy and mean recall, and which share of the
+attribution (Grad·Input at the guided layer, all channels) lies inside the landmark
+regions: the positions where the heatmap of the inner landmarks has at least a quarter
+of its maximum. A uniform attribution would have the share "area".
+
+DIR also holds `train_landmarks.npz` and `public_test_landmarks.npz`; see zoo/data.py.
 """
 
 import argparse
@@ -22,31 +25,20 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_fer import training, zoo
-from keras_fer.training.heatmaps import INNER_LANDMARKS
+from keras_fer import training
+from keras_fer.console import print_error
 from zoo import data
 from zoo.environment import environment
-from zoo.evaluate import scores
+from zoo.evaluation.metrics import scores
+from zoo.recipe import Recipe, Stage
+from zoo.train import train
+from zoo.trainer import heatmaps
 
 WEIGHTS = {"cross-entropy": 0.0, "PAL": 1.0}
 
 
-def heatmaps(folder, split, rows, size):
-    """Heatmaps of the inner landmarks, zero where they are not valid: float16."""
-    arrays = np.load(pathlib.Path(folder) / f"{split}_landmarks.npz")
-    landmarks = arrays["landmarks"].astype("float32")
-    landmarks[~arrays["valid"]] = np.nan
-    landmarks = landmarks[rows][:, INNER_LANDMARKS]
-    return np.concatenate(
-        [
-            np.asarray(training.landmark_heatmap(landmarks[i : i + 512], size))
-            for i in range(0, len(landmarks), 512)
-        ]
-    ).astype("float16")
-
-
 def augmentation():
-    """As in the recipes, but the heatmap moves along."""
+    """As in the recipes, with the heatmap moving along."""
     edges = {"fill_mode": "nearest"}
     return training.JointAugmentation(
         [
@@ -62,48 +54,56 @@ def augmentation():
     )
 
 
-def fine_tune(weight, train, maps, epochs, seed):
-    """One of the two networks, trained."""
-    keras.utils.set_random_seed(seed)
-    model = zoo.load("patt_lite.ferplus", labels=train.labels)
-    network = training.PrivilegedAttribution(
-        model, weight=weight, augmentation=augmentation()
+def recipe(weight, epochs=5, seed=0):
+    """The recipe of one row of the comparison.
+
+    Args:
+        weight: Weight of the privileged attribution loss.
+        epochs: Number of epochs.
+        seed: Seed of everything random.
+    """
+    return Recipe(
+        architecture="PAttLite",
+        arguments={"grayscale": True},
+        dataset="fer2013",
+        start="patt_lite.ferplus",
+        stages=(Stage(epochs, 4e-4, input_size=96, augmentation=augmentation),),
+        ema=None,
+        label_smoothing=0.1,
+        attribution={"weight": weight},
+        seed=seed,
     )
-    steps = epochs * -(-len(train) // 64)
-    rate = keras.optimizers.schedules.CosineDecay(
-        2e-5, steps - steps // 10, 0.01, warmup_target=4e-4, warmup_steps=steps // 10
-    )
-    network.compile(
-        keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=3.0),
-        keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
-        metrics=["accuracy"],
-    )
-    network.fit(
-        {"image": train.images, "heatmap": maps},
-        train.targets,
-        batch_size=64,
-        epochs=epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-    return network
 
 
-def measure(network, test, maps):
-    """Accuracy, and where the attribution lies."""
-    size = network.heatmap_size
-    seen = maps.any(axis=(1, 2))
+def measure(network, test):
+    """Scores, and the share of the attribution inside the landmark regions.
+
+    Args:
+        network: A `PrivilegedAttribution`.
+        test: `zoo.data.Faces` with landmarks.
+
+    Returns:
+        A dictionary of values for JSON: `layer_map`, the size of the guided layer's
+        feature map; `faces`, how many have landmarks; `area` and `inside`, in percent;
+        and all of `zoo.evaluation.metrics.scores`.
+    """
+    batches = [slice(start, start + 256) for start in range(0, len(test), 256)]
+    maps = np.concatenate(
+        [heatmaps(test.landmarks[rows], network.heatmap_size) for rows in batches]
+    )
     attribution = np.concatenate(
         [
-            np.asarray(network.attribute(test.images[i : i + 256])).mean(axis=-1)
-            for i in range(0, len(test), 256)
+            np.asarray(network.attribute(test.images[rows])).mean(axis=-1)
+            for rows in batches
         ]
-    )[seen]
-    regions = maps[seen] >= 0.25
+    )
+    known = maps.any(axis=(1, 2))
+    regions, attribution = maps[known] >= 0.25, attribution[known]
     inside = (attribution * regions).sum(axis=(1, 2)) / attribution.sum(axis=(1, 2))
     probabilities = network.model.predict(test.images, batch_size=256, verbose=0)
     return {
-        "layer_map": list(size),
-        "faces": int(seen.sum()),
+        "layer_map": list(network.heatmap_size),
+        "faces": int(known.sum()),
         "area": 100 * float(regions.mean()),
         "inside": 100 * float(inside.mean()),
         **scores(test.classes, probabilities, test.labels),
@@ -111,46 +111,71 @@ def measure(network, test, maps):
 
 
 def main():
-    """Command line."""
+    """Runs the command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         "python -m zoo.privileged",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help="data folder; see zoo/data.py")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--limit", type=int, help="training images, for a trial")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=pathlib.Path, help="write JSON there")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="a folder of arrays"
+    )
+    parser.add_argument(
+        "--runs",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/privileged"),
+        metavar="FOLDER",
+        help="folder of the two runs (%(default)s)",
+    )
+    parser.add_argument("--epochs", type=int, default=5, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--out", type=pathlib.Path, metavar="FILE", help="write JSON there"
+    )
     options = parser.parse_args()
+    try:
+        compare(options)
+    except (FloatingPointError, OSError, ValueError) as error:
+        print_error("zoo.privileged", error)
+        return 1
+    return 0
 
-    train, _ = data.hold_out(data.fer2013(options.data, "train"))
-    train = train[: options.limit]
-    test = data.fer2013(options.data, "public_test")
-    maps = heatmaps(options.data, "train", train.rows, train.images.shape[1:3])
+
+def compare(options):
+    """Trains and measures both rows, prints and writes them."""
+    files = {
+        name: train(
+            recipe(weight, options.epochs, options.seed),
+            options.data,
+            options.runs / name,
+            resume=True,
+        )
+        for name, weight in WEIGHTS.items()
+    }
+    test = data.open_split("fer2013", options.data, "public_test", landmarks=True)
     rows = []
     for name, weight in WEIGHTS.items():
-        network = fine_tune(weight, train, maps, options.epochs, options.seed)
-        test_maps = heatmaps(
-            options.data, "public_test", test.rows, network.heatmap_size
-        )
-        row = {"loss": name, "weight": weight, **measure(network, test, test_maps)}
+        model = keras.saving.load_model(files[name])
+        network = training.PrivilegedAttribution(model, weight=weight)
+        row = {"loss": name, "weight": weight, **measure(network, test)}
         rows.append(row)
         print(
-            "{loss}: accuracy {accuracy:.2f} %, attribution inside the landmark "
-            "regions {inside:.1f} % (area {area:.1f} %), {faces} faces".format(**row),
+            "{loss}: accuracy {accuracy:.2f} %, mean recall {uar:.2f} %, attribution "
+            "inside the landmark regions {inside:.1f} % (area {area:.1f} %), {faces} "
+            "faces".format(**row),
             flush=True,
         )
-    result = {
-        "seed": options.seed,
-        "epochs": options.epochs,
-        "trained_on": len(train),
-        "rows": rows,
-        "environment": environment(),
-    }
     if options.out:
+        run = json.loads((options.runs / "PAL" / "run.json").read_text())
+        result = {
+            "seed": options.seed,
+            "epochs": options.epochs,
+            "trained_on": run["trained_on"],
+            "rows": rows,
+            "environment": environment(),
+        }
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,13 @@
-"""What a recipe says, and what most recipes say alike."""
+"""What a recipe consists of, and what most recipes have in common."""
 
+import ast
 import dataclasses
 import inspect
 from collections.abc import Callable
 
 import keras
+
+from zoo.data import DUPLICATES
 
 BACKBONES = ("learned", "frozen", "cached")
 BATCH_NORMS = ("learned", "frozen")
@@ -12,14 +15,14 @@ FOLDS = 10
 
 
 def adamw(rate, **options):
-    """AdamW with a weight decay of 0.01; gradients are cut to a global norm of 3."""
+    """AdamW, weight decay 0.01, gradients clipped to a global norm of 3."""
     return keras.optimizers.AdamW(
         rate, weight_decay=0.01, global_clipnorm=3.0, **options
     )
 
 
 def cosine(rate, steps, epochs):
-    """A warm-up over the first tenth, then half a cosine down to a hundredth."""
+    """Linear warm-up over the first tenth, then cosine decay to a hundredth."""
     warmup = steps // 10
     return keras.optimizers.schedules.CosineDecay(
         rate / 20,
@@ -31,30 +34,32 @@ def cosine(rate, steps, epochs):
 
 
 def constant(rate, steps, epochs):
-    """The rate as it is."""
+    """A constant rate."""
     return rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A part of the training, with an optimizer of its own.
+    """One stage of training, with a new optimizer.
 
     Attributes:
-        epochs: Passes over the training part.
+        epochs: Epochs at most.
         rate: Peak learning rate.
         input_size: Side in pixels to which the network resizes its images.
-        augmentation: Makes what images pass while training: a list of Keras layers,
-            or for PAL one `JointAugmentation`. They are part of the network, so they
-            run where it runs, on TensorFlow and JAX.
-        backbone: `"learned"`; `"frozen"`, when only what follows it learns; or
-            `"cached"`: frozen, and its features are computed once, without
-            augmentation, and kept in memory as float16.
-        batch_norm: `"learned"`, or `"frozen"` for the backbone's stored statistics.
-        schedule: Makes the learning rate from the peak, the steps and the epochs.
-        mixing: Makes layers for whole batches, `{"images", "labels"}`: Keras' `MixUp`
-            and `CutMix`. They run on the host, before a batch is handed over.
-        patience: Epochs without a better validation score before the stage ends, or
-            `None` for never.
+        augmentation: Returns what training images pass: a list of Keras layers or, for
+            PAL, one `JointAugmentation`. They are part of the network and run on its
+            device, on TensorFlow and JAX.
+        backbone: `"learned"`; `"frozen"`, so that only the rest learns; or `"cached"`:
+            frozen, with its features computed once, without augmentation, and kept in
+            memory as float16.
+        batch_norm: `"learned"`, or `"frozen"`: the backbone's BatchNorm uses its stored
+            statistics.
+        schedule: Function of the peak rate, the number of steps and the number of
+            epochs that returns a learning rate or a Keras schedule.
+        mixing: Returns layers for whole batches, `{"images", "labels"}`: Keras' `MixUp`
+            and `CutMix`. They run on the host.
+        patience: Epochs without a better validation accuracy after which the stage
+            ends, or `None` to train all epochs.
     """
 
     epochs: int
@@ -69,46 +74,44 @@ class Stage:
 
     def __post_init__(self):
         """Checks the choices."""
-        for name, choices in (("backbone", BACKBONES), ("batch_norm", BATCH_NORMS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"`{name}` of a stage should be one of {', '.join(choices)}. "
-                    f"Received: {name}={getattr(self, name)!r}"
-                )
+        _check_choice("backbone of a stage", self.backbone, BACKBONES)
+        _check_choice("batch_norm of a stage", self.batch_norm, BATCH_NORMS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that makes a result, besides the data and the backbone's weights.
+    """All that determines a result but the data and the backbone's initial weights.
 
     Attributes:
         architecture: Name of a function in `keras_fer.models`.
-        arguments: What it is called with, besides labels, backbone weights and the
-            stages' input size.
+        arguments: Its arguments besides the labels, the input size and the backbone's
+            weights.
         dataset: Name of a dataset; see `zoo.data.open_split`.
-        stages: In order. Each starts from the best epoch of the one before.
+        stages: In order; each starts from the best epoch of the one before.
         start: A preset to start from, instead of a backbone trained on ImageNet.
-        train: Split that is trained on, such as `"train"`; `"folds"` for datasets with
-            ten folds of subjects: all but the two of the next attributes.
-        validation: Split that epochs are chosen on; `None` for a twelfth of `train`,
-            held out by the pixels' checksum. With folds, the one after that of `test`.
-        duplicates: `"near"` or `"exact"`: which duplicates are kept on one side when a
-            part is held out; see `zoo.data.hold_out`.
-        test: Split that the result is reported on. Training does not open it.
-        batch: Images a step, over all devices.
-        optimizer: Makes it from a rate or schedule, and options for the average.
-        ema: Momentum of the moving average of the weights, which is what is kept;
-            `None` keeps the weights themselves.
-        label_smoothing: Share of the target that goes to all classes alike.
-        class_weights: Whether every class weighs the same in the loss.
-        balanced_sampling: Whether every class is drawn as often.
+        train: Split to train on, such as `"train"`; `"folds"` for datasets with ten
+            folds of subjects: all folds but those of `validation` and `test`.
+        validation: Split for checkpoint selection; `None` for a twelfth of `train`,
+            held out by the checksums of the pixels. With folds, the one after `test`.
+        duplicates: `"near"` or `"exact"`: which duplicates stay on one side of the
+            hold-out; see `zoo.data.hold_out`.
+        test: Split to report on. Neither training nor selection opens it.
+        batch: Images per step, over all devices.
+        optimizer: Function of a rate or schedule, and of options for the moving
+            average, that returns an optimizer.
+        ema: Momentum of the moving average of the weights, which is what is evaluated
+            and kept; `None` to keep the weights themselves.
+        label_smoothing: Share of each target spread over all classes.
+        class_weights: Whether all classes weigh the same in the loss.
+        balanced_sampling: Whether all classes are drawn equally often.
         attribution: Arguments of `keras_fer.training.PrivilegedAttribution`, or `None`
             to train without landmarks.
-        teacher: A preset whose logits are learned too, through Keras' `Distiller`, or
-            `None`. Augmentation then runs on the host: both see the same images.
-        temperature: Of the distillation.
+        teacher: A preset whose logits are learned as well, through Keras' `Distiller`,
+            or `None`. Augmentation then runs on the host, so that both see the same
+            images.
+        temperature: Temperature of the distillation.
         seed: Seed of everything random.
-        name: Of its file; `zoo.train.find` sets it.
+        name: Name of its file; set by `zoo.recipes.load`.
     """
 
     architecture: str
@@ -132,36 +135,94 @@ class Recipe:
     seed: int = 0
     name: str | None = None
 
+    def __post_init__(self):
+        """Checks the choices, and that the test split is only reported on."""
+        _check_choice("duplicates", self.duplicates, DUPLICATES)
+        for name in ("train", "validation"):
+            for part in (getattr(self, name) or "").split("+"):
+                part = part.partition("[")[0]
+                if part == self.test or part.endswith("test"):
+                    raise ValueError(
+                        f"{name} must not name a test split, got {part!r}. Test splits "
+                        "are for reporting; pass another split, or for validation None "
+                        "to hold out a part of train."
+                    )
+
     def fold(self, number):
-        """The recipe with one of ten folds as `test` and the next as `validation`.
+        """The recipe for one of ten folds.
+
+        Args:
+            number: Index of the fold to test on; the next one is for validation.
 
         Raises:
             ValueError: There is no such fold.
         """
         if not 0 <= number < FOLDS:
-            raise ValueError(f"Received: fold {number}. Expected 0 to {FOLDS - 1}.")
-        chosen = (number + 1) % FOLDS
-        others = (i for i in range(FOLDS) if i not in (number, chosen))
+            raise ValueError(f"fold must be from 0 to {FOLDS - 1}, got {number}.")
+        validation = (number + 1) % FOLDS
+        others = (i for i in range(FOLDS) if i not in (number, validation))
         return dataclasses.replace(
             self,
             train="+".join(f"fold_{other}" for other in others),
-            validation=f"fold_{chosen}",
+            validation=f"fold_{validation}",
             test=f"fold_{number}",
         )
 
     def facts(self):
-        """The recipe as values for JSON; of a function, its source."""
+        """The recipe as values for JSON, with the source code of its functions."""
+        return _facts(self)
 
-        def value(item):
-            if dataclasses.is_dataclass(item):
-                fields = dataclasses.fields(item)
-                return {each.name: value(getattr(item, each.name)) for each in fields}
-            if isinstance(item, (tuple, list)):
-                return [value(each) for each in item]
-            if isinstance(item, dict):
-                return {key: value(each) for key, each in item.items()}
-            if callable(item):
-                return "list" if item is list else inspect.getsource(item).strip()
-            return item
+    def differences(self, facts):
+        """Names of the attributes in which another recipe's facts differ.
 
-        return value(self)
+        Functions are compared by their code, without comments and docstrings. An
+        attribute that the other recipe does not have counts as its default.
+
+        Args:
+            facts: `facts()` of the other recipe, from JSON.
+        """
+        mine, other = _comparable(_facts(self)), _comparable(facts)
+        defaults = [_comparable(_defaults(each)) for each in (Recipe, Stage)]
+        other = {**defaults[0], **other}
+        other["stages"] = [{**defaults[1], **each} for each in other["stages"]]
+        return [name for name in {**mine, **other} if mine.get(name) != other.get(name)]
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def _facts(item):
+    if dataclasses.is_dataclass(item):
+        fields = dataclasses.fields(item)
+        return {each.name: _facts(getattr(item, each.name)) for each in fields}
+    if isinstance(item, (tuple, list)):
+        return [_facts(each) for each in item]
+    if isinstance(item, dict):
+        return {key: _facts(each) for key, each in item.items()}
+    if callable(item):
+        return "list" if item is list else inspect.getsource(item).strip()
+    return item
+
+
+def _defaults(kind):
+    return {
+        field.name: _facts(field.default)
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING
+    }
+
+
+def _comparable(item):
+    """Facts in which source code is without comments, docstrings and layout."""
+    if isinstance(item, list):
+        return [_comparable(each) for each in item]
+    if isinstance(item, dict):
+        return {key: _comparable(each) for key, each in item.items()}
+    if not (isinstance(item, str) and item.startswith("def ")):
+        return item
+    (function,) = ast.parse(item).body
+    if ast.get_docstring(function) is not None:
+        del function.body[0]
+    return ast.unparse(function)

@@ -121,7 +121,8 @@ def privileged():
 
 def crop_margin():
     """Each detector's best margin, and how near the one in use comes to it."""
-    result = json.loads((RESULTS / "crop_margin.json").read_text())
+    path = ROOT / "benchmarks" / "results" / "crop_margin.json"
+    result = json.loads(path.read_text())
     rows = []
     for best in result["best"]:
         (used,) = (

@@ -7,6 +7,7 @@ import os
 import pathlib
 
 import keras_fer
+from keras_fer.console import one_line
 from keras_fer.zoo import presets
 
 
@@ -59,7 +60,7 @@ class EvaluationTarget:
         except Exception as error:  # A damaged file can raise whatever its reader does.
             raise ValueError(
                 f"No model can be read from {str(self.file)!r}. Pass a file that "
-                f"`model.save` wrote. Keras says: {str(error):.300}"
+                f"`model.save` wrote. Keras says: {one_line(error):.300}"
             ) from error
         if not isinstance(model, ExpressionClassifier):
             raise ValueError(
@@ -178,6 +179,6 @@ def _recipe(file):
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Not a run of `zoo.train`: {str(path)!r} is no JSON with a `recipe` "
-            f"({type(error).__name__}: {error}). Move the file away, and pass "
-            "--dataset."
+            f"({type(error).__name__}: {one_line(error)}). Move the file away, and "
+            "pass --dataset."
         ) from error

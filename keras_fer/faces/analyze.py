@@ -1,4 +1,4 @@
-"""An image to its faces and what they express."""
+"""An image to its faces, their expressions and saliency maps."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from keras_fer.faces.align import crop, paste_heatmap
-from keras_fer.faces.detect import Face, detect
+from keras_fer.faces.align import crop_in, paste_heatmap
+from keras_fer.faces.detect import Detector, Face, detect_in, load_detector
 from keras_fer.faces.images import as_image, read_image
 
 if TYPE_CHECKING:
     import keras
 
-# Faces a forward pass, which bounds memory on images of crowds.
+# Faces per forward pass, which bounds memory on images of crowds.
 _BATCH = 64
 
 
 def analyze(
-    image: str | os.PathLike | np.ndarray,
+    image: str | os.PathLike[str] | np.ndarray,
     model: str | keras.Model = "patt_lite",
-    detector: str | os.PathLike = "mtcnn",
+    detector: str | os.PathLike[str] | Detector = "mtcnn",
     align: bool = True,
 ) -> list[Face]:
-    """Finds the faces in an image and what they express.
+    """Detects the faces in an image and classifies their expressions.
 
     Args:
         image: The path of an image, or an array: `(H, W)`, `(H, W, 1)` or
-            `(H, W, 3)`, gray or RGB, 0–255.
+            `(H, W, 3)`, grayscale or RGB, 0–255.
         model: A name that `keras_fer.zoo.load` knows (loaded once), or a model with
             `labels`.
         detector: See `detect`.
@@ -50,17 +50,54 @@ def analyze(
         image = as_image(image)
     if isinstance(model, str):
         model = _load(model)
-    faces = detect(image, detector)
-    if not faces:
-        return []
-    crops = [crop(image, face, align=align) for face in faces]
-    probabilities = predict_crops(model, crops).tolist()
-    return [
-        dataclasses.replace(
-            face, probabilities=dict(zip(model.labels, row, strict=True))
-        )
-        for face, row in zip(faces, probabilities, strict=True)
-    ]
+    return analyze_in(image, model, load_detector(detector), align).faces
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Analysis:
+    """The faces of one image and the crops that the model saw.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB.
+        faces: With probabilities, largest first.
+        crops: `(len(faces), S, S, 3)` uint8 RGB, at the model's input size.
+        align: Whether the crops are aligned.
+    """
+
+    image: np.ndarray
+    faces: list[Face]
+    crops: np.ndarray
+    align: bool = True
+
+    def explain(self, model: keras.Model, method: str) -> np.ndarray:
+        """Computes the saliency map of the image; see `explain_faces`."""
+        from keras_fer.saliency import explain
+
+        heat = np.zeros(self.image.shape[:2], np.float32)
+        if not self.faces:
+            return heat
+        maps = explain(model, self.crops, method)
+        for face, part in zip(self.faces, maps, strict=True):
+            whole = paste_heatmap(part, heat.shape, face, align=self.align)
+            np.maximum(heat, whole, out=heat)
+        return np.minimum(heat, 1)  # Resampling rounds.
+
+
+def analyze_in(
+    image: np.ndarray, model: keras.Model, detector: Detector, align: bool = True
+) -> Analysis:
+    """`analyze` for an image that is known to be `(H, W, 3)` uint8 RGB."""
+    faces = detect_in(image, detector)
+    crops = _crops(model, image, faces, align)
+    if faces:
+        probabilities = _predict(model, crops).tolist()
+        faces = [
+            dataclasses.replace(
+                face, probabilities=dict(zip(model.labels, row, strict=True))
+            )
+            for face, row in zip(faces, probabilities, strict=True)
+        ]
+    return Analysis(image, faces, crops, align)
 
 
 def explain_faces(
@@ -70,40 +107,32 @@ def explain_faces(
     method: str = "grad_input",
     align: bool = True,
 ) -> np.ndarray:
-    """Where on an image a model looks: `explain` for each face, put on its place.
+    """Computes the saliency maps of an image's faces as one map of the image.
 
     Args:
         model: See `keras_fer.explain`.
-        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, gray or RGB, 0–255.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grayscale or RGB, 0–255.
         faces: The image's faces, from `analyze` or `detect`.
         method: See `keras_fer.explain`.
-        align: See `crop`; as it was for `analyze`.
+        align: See `crop`; as for `analyze`.
 
     Returns:
-        `(H, W)` float32 in [0, 1], at most 1 on each face, the larger value where
-        faces overlap, 0 outside of them.
+        `(H, W)` float32 in [0, 1], 0 outside the crops. Each face's map has a maximum
+        of 1; where crops overlap, the larger value is taken.
 
     Raises:
         ImageError: The array is not an image.
         ValueError: See `keras_fer.explain`.
     """
-    from keras_fer.explanation import explain
-
     image = as_image(image)
-    heat = np.zeros(image.shape[:2], np.float32)
-    if not faces:
-        return heat
-    crops = [crop(image, face, align=align) for face in faces]
-    maps = explain(model, _as_batch(model, crops), method)
-    for face, found in zip(faces, maps, strict=True):
-        np.maximum(heat, paste_heatmap(found, heat.shape, face, align=align), out=heat)
-    return np.minimum(heat, 1)  # Resampling rounds.
+    crops = _crops(model, image, faces, align)
+    return Analysis(image, faces, crops, align).explain(model, method)
 
 
 def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     """Predicts crops of different sizes together.
 
-    A crop gives what `model(crop[None])` gives, to rounding.
+    The result for a crop is that of `model(crop[None])`, up to rounding.
 
     Args:
         model: A model with `labels` and perhaps `input_size` (else 224).
@@ -113,10 +142,13 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
         `(len(crops), len(model.labels))` probabilities.
 
     Raises:
-        ValueError: The model does not have one label for each output.
+        ValueError: The model does not have one label per output.
     """
-    batch = _as_batch(model, crops)
-    # Not `predict`, whose bookkeeping costs more than the forward pass of a face.
+    return _predict(model, _as_batch(model, crops))
+
+
+def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
+    # Not `predict`, whose overhead is longer than the forward pass of a face.
     probabilities = np.concatenate(
         [
             np.asarray(model.predict_on_batch(batch[start : start + _BATCH]))
@@ -126,32 +158,34 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     labels = getattr(model, "labels", ())
     if len(labels) != probabilities.shape[-1]:
         raise ValueError(
-            f"`model.labels` should name the {probabilities.shape[-1]} outputs of the "
-            f"model. Received: labels={labels!r}. Set them in the order of training."
+            f"model.labels must name the {probabilities.shape[-1]} outputs of the "
+            f"model, got {labels!r}. Set them in the order of training."
         )
     return probabilities
 
 
-def _as_batch(model, crops):
-    """Crops of different sizes as one batch.
+def _crops(
+    model: keras.Model, image: np.ndarray, faces: list[Face], align: bool
+) -> np.ndarray:
+    return _as_batch(model, [crop_in(image, face, align=align) for face in faces])
 
-    A batch has one size, so crops are brought to the model's own. Pillow's bilinear
-    filter is antialiased like the one in the model's graph, which then has nothing
-    left to resize.
+
+def _as_batch(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
+    """Resizes crops to the model's input size, so that they make one batch.
+
+    Pillow's bilinear filter is antialiased like the resizing in the model's graph,
+    which then has nothing left to do.
     """
     size = getattr(model, "input_size", 224)
-    return np.stack(
-        [
-            np.asarray(
-                Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
-            )
-            for image in crops
-        ]
-    )
+    batch = np.empty((len(crops), size, size, 3), np.uint8)
+    for row, crop in zip(batch, crops, strict=True):
+        resized = Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR)
+        row[:] = np.asarray(resized)
+    return batch
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name):
+def _load(name: str) -> keras.Model:
     from keras_fer import zoo
 
     return zoo.load(name)

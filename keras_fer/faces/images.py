@@ -1,13 +1,20 @@
-"""Images as people have them to uint8 RGB arrays, or one clear line why not."""
+"""Image files and arrays to uint8 RGB, or one line that says why not."""
 
+from __future__ import annotations
+
+import contextlib
 import glob
+import logging
 import os
 import pathlib
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from keras_fer.console import without_native_output
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 300 MB as RGB."""
@@ -15,73 +22,105 @@ MAX_PIXELS = 100_000_000
 SUFFIXES = frozenset(
     ".avif .bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
 )
-"""What counts as an image inside a folder."""
+"""Suffixes of the image files in a folder."""
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Formats that are opened, whatever a file is called. Pillow knows more, among them
+some that start other programs."""
+
+MAX_SCANS = 100
+"""JPEG files of more scans are refused; progressive ones usually have ten."""
+
+# Decoders that keep more than the pixels take more memory and time per pixel.
+_MAX_BUFFERED = 50_000_000
+_MAX_PROGRESSIVE = 80_000_000
+_MAX_SCANNED = 800_000_000
+
+# Pixels that are converted at once.
+_BAND = 2**22
+
+# A JPEG marker: neither stuffing (FF 00), a restart (FF D0-D7) nor padding (FF FF).
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+# By EXIF orientation, the view of an upright array as the file stores it.
+_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+# Without a handler, Python prints what Pillow logs.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageError(ValueError):
     """An image that cannot be used; the message is one line."""
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads an image file.
 
-    Gray, palette, CMYK and 16-bit images become 8-bit RGB, transparency is laid on
-    white, the EXIF orientation is applied. Of an animation the first frame is taken,
-    with a warning.
+    Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; transparent images are
+    composited on white; the EXIF orientation is applied. Of an animation, the first
+    frame is read, with a warning.
 
     Args:
-        path: A file that Pillow can read.
+        path: An AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, whatever its name.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
 
     Raises:
-        ImageError: There is no such file, or it is not an image, is damaged, or
-            has more than `MAX_PIXELS` pixels.
+        ImageError: There is no such file, it is not an image in one of these formats
+            or damaged, or it has too many pixels: more than `MAX_PIXELS`, or fewer in
+            a format whose decoder would need more than a gigabyte or a few seconds.
     """
     path = os.fspath(path)
     _check_file(path)
     try:
         with warnings.catch_warnings():
-            # Between once and twice its own limit Pillow only warns; ours decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
-    except Exception as error:  # Plugins raise many kinds on files that are not theirs.
+            # Pillow's warnings are about details of the file that change nothing here.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                _check_size(path, image)
+                # MPO holds one photo and its preview: no animation.
+                animated = getattr(image, "is_animated", False)
+                animated = animated and image.format != "MPO"
+                image.seek(0)
+                with _quiet(image):
+                    image.load()
+                rgb = _to_rgb(image)
+    except ImageError as error:
+        raise ImageError(f"{path!r} {error}") from None
+    except UnidentifiedImageError as error:
         raise ImageError(
-            f"Not an image. Received: {path!r}. Expected a format that Pillow reads, "
-            "such as JPEG, PNG or WebP; convert other files first."
+            f"{path!r} is not an image in a format that is read: "
+            f"{', '.join(FORMATS)}. Convert it to JPEG, PNG or WebP first."
         ) from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(path, image.size)
-        try:
-            # MPO is how phones store one photo with its preview: no animation.
-            if getattr(image, "is_animated", False) and image.format != "MPO":
-                warnings.warn(
-                    f"{path!r} has several frames; only the first one is read.",
-                    stacklevel=2,
-                )
-            image.seek(0)
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-        except ImageError as error:
-            raise ImageError(f"{error} Received: {path!r}.") from None
-        except Exception as error:  # As above: damage surfaces as many kinds.
-            reason = str(error).split("\n")[0] or type(error).__name__
-            raise ImageError(
-                f"Damaged image: {reason}. Received: {path!r}. Expected a complete "
-                "file; download or export it again."
-            ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path!r} {_too_large()}") from error
+    except Exception as error:  # Damaged files raise errors of many kinds.
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise ImageError(
+            f"{path!r} is damaged: {reason.rstrip('.')}. Download or export it again."
+        ) from error
+    if animated:
+        warnings.warn(
+            f"{path!r} has several frames; only the first one is read.", stacklevel=2
+        )
+    return rgb
 
 
 def as_image(array: np.ndarray) -> np.ndarray:
-    """Checks an array given in place of a file.
+    """Checks an image array and converts it to 8-bit RGB.
 
     Args:
-        array: `(H, W)` or `(H, W, 1)` gray, or `(H, W, 3)` RGB; integers or floats
-            from 0 to 255.
+        array: `(H, W)` or `(H, W, 1)` grayscale, or `(H, W, 3)` RGB; integers or
+            floats from 0 to 255.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -93,14 +132,14 @@ def as_image(array: np.ndarray) -> np.ndarray:
     shape = array.shape
     if array.ndim == 4:
         raise ImageError(
-            f"Expected one image of shape (height, width, 3). Received: shape={shape}"
-            ", a batch. Call once for each image of the batch."
+            f"image must be one image of shape (height, width, 3), got a batch, "
+            f"{shape}. Call once per image of the batch."
         )
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3)):
         alpha = array.ndim == 3 and shape[2] == 4
         raise ImageError(
-            "Expected an image of shape (height, width), (height, width, 1) or "
-            f"(height, width, 3). Received: shape={shape}. "
+            "image must have the shape (height, width), (height, width, 1) or "
+            f"(height, width, 3), got {shape}. "
             + (
                 "Drop the alpha channel with image[..., :3]."
                 if alpha
@@ -109,30 +148,30 @@ def as_image(array: np.ndarray) -> np.ndarray:
         )
     if array.size == 0:
         raise ImageError(
-            f"Expected at least one pixel. Received: shape={shape}, an empty image. "
-            "Check the slice or the file that it came from."
+            f"image must have at least one pixel, got an empty one, {shape}. Check the "
+            "slice or the file that it came from."
         )
     if array.dtype.kind not in "uif":
         raise ImageError(
-            "Expected integers or floats from 0 to 255. "
-            f"Received: dtype={array.dtype}. Convert with image.astype('uint8')."
+            "image must hold integers or floats from 0 to 255, got dtype "
+            f"{array.dtype}. Convert it with image.astype('uint8')."
         )
     if array.dtype != np.uint8:
         low, high = array.min(), array.max()
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ImageError(
-                "Expected finite values from 0 to 255. Received: NaN or infinity. "
-                "Replace them, for example with numpy.nan_to_num."
+                "image must hold values from 0 to 255, got NaN or infinity. Replace "
+                "them, for example with numpy.nan_to_num."
             )
         if low < 0 or high > 255:
             raise ImageError(
-                f"Expected values from 0 to 255. Received: {low:g} to {high:g}. "
-                "Undo the normalization, or divide 16-bit values by 257."
+                f"image must hold values from 0 to 255, got {low:g} to {high:g}. Undo "
+                "the normalization, or divide 16-bit values by 257."
             )
         if array.dtype.kind == "f" and 0 < high <= 1:
             raise ImageError(
-                f"Expected values from 0 to 255. Received: floats from {low:g} to "
-                f"{high:g}, which look scaled to 0-1. Multiply them by 255."
+                f"image must hold values from 0 to 255, got floats from {low:g} to "
+                f"{high:g}, which look scaled to 0–1. Multiply them by 255."
             )
         array = np.rint(array).astype(np.uint8)
     if array.ndim == 2:
@@ -141,18 +180,17 @@ def as_image(array: np.ndarray) -> np.ndarray:
 
 
 def find_images(
-    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> list[str]:
     """Expands folders and patterns to files.
 
-    Folders give the images in them and in their subfolders (by suffix, sorted,
-    hidden ones left out), patterns such as `"trip/**/*.jpg"` the files they match.
-    Everything else stays as it is, and so does a folder without images or a pattern
-    without a match: `read_image` says what is wrong with it when its turn comes, so
-    that one bad item does not end a long job.
+    A folder becomes the images in it and in its subfolders (by suffix, sorted, without
+    hidden ones), a pattern such as `"trip/**/*.jpg"` the files that match. Everything
+    else is returned as it is. So are a folder without images and a pattern without a
+    match: `read_image` raises for them, so one bad path does not end a long job.
 
     Args:
-        paths: A path, or several.
+        paths: A path, a folder or a pattern, or a sequence of these.
 
     Returns:
         A list of paths, in the order given.
@@ -160,7 +198,7 @@ def find_images(
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     found = []
-    for path in map(os.fspath, paths):
+    for path in [os.fspath(path) for path in paths]:
         if os.path.isdir(path):
             matches = _images_in(path)
         elif glob.has_magic(path) and not os.path.lexists(path):
@@ -171,7 +209,7 @@ def find_images(
     return found
 
 
-def _images_in(folder):
+def _images_in(folder: str) -> list[str]:
     root = pathlib.Path(folder)
     return sorted(
         str(path)
@@ -182,49 +220,104 @@ def _images_in(folder):
     )
 
 
-def _check_file(path):
+def _check_file(path: str) -> None:
     if os.path.isdir(path):
         raise ImageError(
-            f"A folder, not an image. Received: {path!r}. Expected an image file; "
-            "list the folder's images with keras_fer.faces.find_images."
+            f"{path!r} is a folder, not an image. List its images with "
+            "keras_fer.faces.find_images."
             if _images_in(path)
-            else f"No images in the folder. Received: {path!r}. Expected files that "
-            f"end in {', '.join(sorted(SUFFIXES))}; name other files one by one."
+            else f"There are no images in the folder {path!r}. Their names must end in "
+            f"{', '.join(sorted(SUFFIXES))}; name other files one by one."
         )
     if not os.path.exists(path):
         raise ImageError(
-            f"No file matches the pattern. Received: {path!r}. Expected a pattern "
-            "such as 'photos/*.jpg'; check the folder and the suffix."
+            f"No file matches the pattern {path!r}. Check the folder and the suffix."
             if glob.has_magic(path)
-            else f"No such file. Received: {path!r}. Expected an image file; check "
-            f"the name and the current folder, {os.getcwd()!r}."
+            else f"There is no file {path!r}. Check the name and the current folder, "
+            f"{os.getcwd()!r}."
         )
     if not os.path.isfile(path) or os.path.getsize(path) == 0:
         raise ImageError(
-            f"Nothing to read. Received: {path!r}, an empty or a special file. "
-            "Expected an image file; download or export it again."
+            f"{path!r} is an empty or a special file. Download or export the image "
+            "again."
         )
 
 
-def _too_large(path, size=None):
-    size = f"{size[0]}x{size[1]} pixels" if size else "even more"
-    return ImageError(
-        f"Image too large. Received: {path!r}, {size}. Expected at most "
-        f"{MAX_PIXELS:,} pixels; scale it down first."
-    )
+def _check_size(path: str, image: Image.Image) -> None:
+    """Bounds time and memory by what the header says, before anything is decoded."""
+    pixels = image.width * image.height
+    limit = MAX_PIXELS
+    if image.format in ("AVIF", "WEBP"):
+        limit = _MAX_BUFFERED
+    elif image.format in ("JPEG", "MPO"):
+        with open(path, "rb") as file:
+            scans = count_scans(file.read())
+        if scans > MAX_SCANS:
+            raise ImageError(
+                f"is a JPEG of {scans} scans; at most {MAX_SCANS} are read. Save it "
+                "again as a baseline JPEG."
+            )
+        if scans > 1:
+            # The coefficients of all channels are kept, and each scan passes over them.
+            limit = min(_MAX_PROGRESSIVE, _MAX_SCANNED // scans)
+    if pixels > limit:
+        raise ImageError(_too_large(image, limit))
 
 
-def _to_rgb(image):
-    if image.mode.startswith("I"):
-        # 16-bit gray. Pillow's own conversion clips at 255 instead of scaling.
-        gray = np.clip(np.asarray(image, dtype=np.float32) / 257, 0, 255)
-        return as_image(gray.round().astype(np.uint8))
+def _quiet(image: Image.Image) -> contextlib.AbstractContextManager[None]:
+    # The JPEG decoder inside libtiff prints what is wrong with a file.
+    if image.format == "TIFF":
+        return without_native_output()
+    return contextlib.nullcontext()
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Counts the scans of a JPEG file, at least 1."""
+    scans, at = 0, 2
+    while marker := _MARKER.search(jpeg, at):
+        at = marker.end()
+        kind = marker[0][-1]
+        if kind == 0xD9:  # End of image.
+            break
+        scans += kind == 0xDA
+        at += int.from_bytes(jpeg[at : at + 2])  # The segment; coded data follows.
+    return max(scans, 1)
+
+
+def _too_large(image: Image.Image | None = None, limit: int = MAX_PIXELS) -> str:
+    pixels = f"{image.width}x{image.height} pixels" if image else "too many pixels"
+    return f"has {pixels}; at most {limit:,} are read. Scale it down first."
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """A decoded image as `(H, W, 3)` uint8 RGB, upright.
+
+    It is converted in bands, so that the memory of a whole image is needed twice only:
+    for Pillow's pixels and for the result.
+    """
     if image.mode == "F":
         raise ImageError(
-            "Expected 8 or 16 bits a channel: the range of a floating-point image "
-            "is not known; convert it first."
+            "is a floating-point image, whose range is unknown. Convert it to 8 or 16 "
+            "bits per channel first."
         )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    width, height = image.size
+    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    turned = orientation in (5, 6, 7, 8)
+    rgb = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    stored = _STORED[orientation](rgb) if orientation in _STORED else rgb
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        stored[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)))
+    return rgb
+
+
+def _band_to_rgb(band: Image.Image) -> np.ndarray:
+    if band.mode.startswith("I"):
+        # 16-bit grayscale. Pillow's own conversion clips at 255 instead of scaling.
+        gray = np.clip(np.asarray(band, dtype=np.float32) / 257, 0, 255)
+        return gray.round().astype(np.uint8)[..., None]
+    if band.has_transparency_data:
+        band = band.convert("RGBA")
+        band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+    return np.asarray(band.convert("RGB"))

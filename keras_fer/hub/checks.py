@@ -81,11 +81,21 @@ def check_weights(path: str | os.PathLike) -> None:
     """Refuses a weights file that points outside or declares more than it holds.
 
     Raises:
-        ValueError: It has links, external or virtual datasets, objects, or is a bomb.
+        ValueError: It is damaged, has links, external or virtual datasets or objects,
+            or declares more than it holds.
+        FileNotFoundError: There is no such file.
     """
+    size = os.path.getsize(path)
+    try:
+        _check_arrays(path, size)
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:
+        # What h5py raises for damage, depending on where it is.
+        raise ValueError(f"The weights file is damaged: {error!s:.500}.") from error
+
+
+def _check_arrays(path, left):
     import h5py
 
-    left = os.path.getsize(path)
     seen = set()
     with h5py.File(path) as file:
         groups = [file]

@@ -212,8 +212,8 @@ def read_manifest(path, where):
                 raise ValueError(f"no sha256 of {name}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"{MANIFEST} of {where} is malformed. Received: {error}. Expected what "
-            "`keras_fer.zoo.push` writes."
+            f"{MANIFEST} of {where} is malformed. Received: {str(error)[:500]}. "
+            "Expected what `keras_fer.zoo.push` writes."
         ) from error
     return manifest
 

@@ -1,7 +1,7 @@
-"""Layers: attention blocks and what they stand on, one file a block."""
+"""Layers: attention blocks and the layers that models share, one file per layer."""
 
-# Keras comes first: when it arrives, `keras_fer` registers the models, which import
-# the modules below, so none of these may be half-way through its own import then.
+# Keras comes first: importing it makes `keras_fer` register the models, which import
+# the modules below, so none of them may be partially imported at that time.
 import keras  # noqa: F401
 
 from keras_fer.layers.cbam import CBAM

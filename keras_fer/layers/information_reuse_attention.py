@@ -1,4 +1,6 @@
-"""IRAM: lossless attention over channels, then over places."""
+"""IRAM: lossless channel attention followed by spatial attention."""
+
+from typing import Any
 
 import keras
 
@@ -9,11 +11,11 @@ from keras_fer.layers.lossless_attention import LosslessAttention
 class InformationReuseAttention(LosslessAttention):
     """Information reuse attention (Wang & Hu, "IRAM", IJCNN 2021).
 
-    Stated in the abstract: attention maps, in the plural, that **reuse the previous
-    layer's information** and do **not reduce dimensionality**, fused with the feature
-    map. The paper's equations were not available; our interpretation is one family with
-    LLAM: LLAM weighs channels, IRAM weighs channels and then places, each from `F` and
-    `P`.
+    Stated in the abstract: the attention maps **reuse the information of the previous
+    layer**, do **not reduce dimensionality**, and are fused with the feature map. The
+    paper's equations were not available; in our interpretation IRAM extends LLAM:
+    LLAM is a channel attention, IRAM a channel attention followed by a spatial one,
+    each computed from both the feature map and the previous one.
 
     Args:
         use_previous: See `LosslessAttention`.
@@ -24,25 +26,27 @@ class InformationReuseAttention(LosslessAttention):
 
     Call arguments:
         features: `(B, H, W, C)`.
-        previous: `(B, H', W', C)`.
-        return_attention: Also return the attention map.
+        previous: `(B, H', W', C)`; see `LosslessAttention`.
+        return_attention: Whether to return the attention map as well.
 
     Returns:
-        A tensor of the features' shape, or that and the map `(B, H, W, C)` in (0, 1).
+        A tensor of the shape of `features`; with `return_attention`, also the attention
+        map `(B, H, W, C)` in (0, 1).
 
     Raises:
-        ValueError: The previous map is missing, or has another number of channels.
+        ValueError: The previous feature map is missing or has another number of
+            channels, or `kernel_size` is neither `None` nor an odd positive integer.
     """
 
     def __init__(
         self,
-        use_previous=True,
-        use_max=True,
-        residual=False,
-        spatial=True,
-        kernel_size=None,
-        **kwargs,
-    ):
+        use_previous: bool = True,
+        use_max: bool = True,
+        residual: bool = False,
+        spatial: bool = True,
+        kernel_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             use_previous, use_max, residual, spatial, kernel_size, **kwargs
         )

@@ -1,80 +1,84 @@
-"""LLAM: attention that loses no information on the way to its map."""
+"""LLAM: channel attention that uses the previous feature map and no bottleneck."""
+
+from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_fer.layers.efficient_channel_attention import (
-    adaptive_kernel_size,
-    check_kernel_size,
-)
+from keras_fer.layers.checks import check_kernel_size
+from keras_fer.layers.efficient_channel_attention import adaptive_kernel_size
+from keras_fer.layers.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class LosslessAttention(keras.layers.Layer):
     """Lossless attention (Wang et al., "LLAM", arXiv 2001.11869).
 
-    Stated in the abstract: the map is made from the **previous layer's** information
-    too and **without reducing dimensionality**, and is fused with the feature map. The
-    paper's equations were not available; our interpretation is a channel attention of
-    the ECA family over the descriptors of both maps, fused by multiplication:
+    Stated in the abstract: the attention map also uses the information of the
+    **previous layer**, does **not reduce dimensionality**, and is fused with the
+    feature map. The paper's equations were not available; our interpretation is a
+    channel attention of the ECA family over descriptors of both feature maps, fused by
+    multiplication:
 
     `m = sigmoid(Conv1D_k([GAP(F), GMP(F), GAP(P), GMP(P)]))`, `out = F * m`
 
-    with `F` the feature map and `P` the previous one, four numbers for each channel.
+    where `F` is the feature map and `P` the previous one: four descriptors per channel.
 
     Args:
-        use_previous: Whether the previous map is used.
-        use_max: Whether global maxima (GMP) stand beside the averages (GAP).
-        residual: `out = F + F * m` instead.
+        use_previous: Whether to use the previous feature map.
+        use_max: Whether to use global maxima (GMP) beside the averages (GAP).
+        residual: Whether to add the input: `out = F + F * m`.
         spatial: Whether spatial attention follows: a 7x7 convolution over the mean and
             the maximum of the channels of the refined `F` and of `P`. See
             `InformationReuseAttention`.
-        kernel_size: Neighbouring channels that a channel looks at, odd. `None`: as for
-            `EfficientChannelAttention`.
+        kernel_size: Size of the convolution's kernel in channels, odd. `None` derives
+            it from the number of channels; see `EfficientChannelAttention`.
 
     Call arguments:
         features: `(B, H, W, C)`.
-        previous: `(B, H', W', C)`, what the block received, after its projection.
-            Where its height and width differ and `spatial` is on, they should be known:
-            its spatial descriptors are resized to H, W.
-        return_attention: Also return the attention map.
+        previous: `(B, H', W', C)`, the input of the block that computes `features`,
+            after its projection. Not needed with `use_previous=False`. With `spatial`
+            its spatial descriptors are resized to H and W where H' and W' differ, which
+            then have to be static.
+        return_attention: Whether to return the attention map as well.
 
     Returns:
-        A tensor of the features' shape, or that and the map in (0, 1), `(B, 1, 1, C)`,
-        or `(B, H, W, C)` with `spatial`.
+        A tensor of the shape of `features`; with `return_attention`, also the attention
+        map in (0, 1): `(B, 1, 1, C)`, or `(B, H, W, C)` with `spatial`.
 
     Raises:
-        ValueError: The previous map is missing, or has another number of channels.
+        ValueError: The previous feature map is missing or has another number of
+            channels, or `kernel_size` is neither `None` nor an odd positive integer.
     """
 
     def __init__(
         self,
-        use_previous=True,
-        use_max=True,
-        residual=False,
-        spatial=False,
-        kernel_size=None,
-        **kwargs,
-    ):
+        use_previous: bool = True,
+        use_max: bool = True,
+        residual: bool = False,
+        spatial: bool = False,
+        kernel_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        check_kernel_size(kernel_size)
+        if kernel_size is not None:
+            check_kernel_size(kernel_size)
         self.use_previous = use_previous
         self.use_max = use_max
         self.residual = residual
         self.spatial = spatial
         self.kernel_size = kernel_size
 
-    def build(self, features_shape, previous_shape=None):
-        """Creates the convolutions."""
+    def build(self, features_shape: Shape, previous_shape: Shape | None = None) -> None:
         channels = features_shape[-1]
         if self.use_previous and (
             previous_shape is None or previous_shape[-1] != channels
         ):
             received = previous_shape and tuple(previous_shape)
             raise ValueError(
-                f"Expected a previous map with the features' {channels} channels. "
-                f"Received: previous shape={received}. Project it with a 1x1 "
-                "convolution, or pass use_previous=False."
+                f"previous must have as many channels as features, {channels}, got "
+                f"shape {received}. Project it with a 1x1 convolution, or pass "
+                "use_previous=False."
             )
         maps = 2 if self.use_previous else 1
         options = {
@@ -97,8 +101,12 @@ class LosslessAttention(keras.layers.Layer):
             )
             self.spatial_attention.build((None, None, None, 2 * maps))
 
-    def call(self, features, previous=None, return_attention=False):
-        """Weighs the channels, then perhaps the places."""
+    def call(
+        self,
+        features: Tensor,
+        previous: Tensor | None = None,
+        return_attention: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         maps = [features, previous] if self.use_previous else [features]
         pools = [ops.mean, ops.max] if self.use_max else [ops.mean]
         descriptors = [pool(x, axis=(1, 2)) for x in maps for pool in pools]
@@ -120,8 +128,8 @@ class LosslessAttention(keras.layers.Layer):
         return (outputs, attention) if return_attention else outputs
 
     @staticmethod
-    def _resized(descriptor, features):
-        """A descriptor at the height and width of the features."""
+    def _resized(descriptor: Tensor, features: Tensor) -> Tensor:
+        """Resizes a descriptor to the height and width of the features."""
         if descriptor.shape[1:3] == features.shape[1:3]:
             return descriptor
         return ops.image.resize(
@@ -131,8 +139,7 @@ class LosslessAttention(keras.layers.Layer):
             data_format="channels_last",
         )
 
-    def get_config(self):
-        """Constructor arguments."""
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "use_previous": self.use_previous,

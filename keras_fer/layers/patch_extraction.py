@@ -1,56 +1,51 @@
 """Patch extraction of PAtt-Lite: a feature map becomes four patch descriptors."""
 
 import math
+from typing import Any
 
 import keras
 from keras import layers
 
+from keras_fer.layers.checks import check_feature_map, check_positive_integer
+from keras_fer.layers.types import Config, Shape, Tensor
+
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class PatchExtraction(keras.layers.Layer):
-    """Summarises a feature map as a 2x2 grid of patches.
+    """Reduces a feature map to a 2x2 grid of patch descriptors.
 
     Three convolutions as published (Ngwe et al., "PAtt-Lite", IEEE Access 2024,
     section III-B and the authors' notebook): a separable 4x4 and a separable 2x2
-    that divide the map into patches without overlap, then a pointwise one, each
-    with ReLU.
+    convolution that divide the feature map into patches without overlap, then a
+    pointwise one, each with ReLU.
 
-    The paper knows one input, a 14x14 map, which strides 4 and 2 turn into 4x4 and
-    2x2. Our interpretation for other sizes: kernels (and so the weights) stay, the
-    first stride is `ceil(side / 4)`, and the grid is 2x2 for every map of 3x3 to 16x16.
+    The paper has one input size, a 14x14 feature map, which strides 4 and 2 reduce to
+    4x4 and 2x2. Our interpretation for other sizes: the kernels, and so the weights,
+    stay the same, and the first stride is `ceil(side / 4)`, which gives a 2x2 grid for
+    every feature map of 3x3 to 16x16.
 
     Args:
-        filters: Channels of every patch descriptor.
+        filters: Channels of a patch descriptor.
 
     Call arguments:
         features: `(B, H, W, C)` with static H and W of at least 3.
 
     Returns:
-        `(B, 2, 2, filters)`, not negative.
+        `(B, 2, 2, filters)`, at least 0.
 
     Raises:
         ValueError: `filters` is not a positive integer, or H or W is unknown or
             under 3.
     """
 
-    def __init__(self, filters=256, **kwargs):
+    def __init__(self, filters: int = 256, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(filters, int) or filters < 1:
-            raise ValueError(
-                f"`filters` should be a positive integer. Received: filters={filters!r}"
-            )
+        check_positive_integer("filters", filters)
         self.filters = filters
 
-    def build(self, input_shape):
-        """Chooses the strides from the map's size."""
-        sides = input_shape[1:3]
-        if len(input_shape) != 4 or None in sides or min(sides) < 3:
-            raise ValueError(
-                "Expected a feature map of shape (batch, height, width, channels) with "
-                "static height and width of at least 3. "
-                f"Received: shape={tuple(input_shape)}"
-            )
-        stride = math.ceil(max(sides) / 4)
+    def build(self, input_shape: Shape) -> None:
+        check_feature_map(input_shape, least=3)
+        stride = math.ceil(max(input_shape[1:3]) / 4)
         convolution = {"padding": "same", "activation": "relu"}
         self.coarse = layers.SeparableConv2D(
             self.filters,
@@ -78,16 +73,13 @@ class PatchExtraction(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, features):
-        """Extracts the patches."""
+    def call(self, features: Tensor) -> Tensor:
         return self.pointwise(self.fine(self.coarse(features)))
 
-    def compute_output_shape(self, input_shape):
-        """`(B, 2, 2, filters)` for maps up to 16x16."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         stride = math.ceil(max(input_shape[1:3]) / 4)
         sides = (math.ceil(math.ceil(side / stride) / 2) for side in input_shape[1:3])
         return (input_shape[0], *sides, self.filters)
 
-    def get_config(self):
-        """Constructor arguments."""
+    def get_config(self) -> Config:
         return {**super().get_config(), "filters": self.filters}

@@ -1,28 +1,30 @@
-"""SCAN: every channel has a spatial mask of its own."""
+"""SCAN: one spatial mask per channel."""
 
 import keras
 from keras import layers, ops
+
+from keras_fer.layers.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class SpatioChannelAttention(keras.layers.Layer):
     """Spatio-channel attention (Gera & Balasubramanian, arXiv 2007.10298).
 
-    `mask = sigmoid(BatchNorm(PReLU(Conv3x3(x))))`, `out = x * mask`: as many masks as
-    channels, without pooling and without a bottleneck. PReLU has one slope for each
-    channel, 0.25 at first.
+    `mask = sigmoid(BatchNorm(PReLU(Conv3x3(x))))`, `out = x * mask`: one mask per
+    channel, without pooling and without a bottleneck. PReLU has one slope per channel,
+    initialized to 0.25.
 
     Call arguments:
         features: `(B, H, W, C)`.
-        training: Whether BatchNorm uses the batch's statistics.
-        return_attention: Also return the mask.
+        training: Whether BatchNorm uses the statistics of the batch.
+        return_attention: Whether to return the mask as well.
 
     Returns:
-        A tensor of the input's shape, or that and the mask `(B, H, W, C)` in (0, 1).
+        A tensor of the input's shape; with `return_attention`, also the mask
+        `(B, H, W, C)` in (0, 1).
     """
 
-    def build(self, input_shape):
-        """Creates convolution, PReLU and BatchNorm."""
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         dtype = {"dtype": self.dtype_policy}
         self.convolution = layers.Conv2D(
@@ -39,15 +41,24 @@ class SpatioChannelAttention(keras.layers.Layer):
         for layer in (self.convolution, self.prelu, self.norm):
             layer.build(shape)
 
-    def mask(self, features, training=False):
-        """The mask alone, `(B, H, W, C)` in (0, 1)."""
+    def mask(self, features: Tensor, training: bool = False) -> Tensor:
+        """Computes the mask alone.
+
+        Args:
+            features: `(B, H, W, C)`.
+            training: Whether BatchNorm uses the statistics of the batch.
+
+        Returns:
+            `(B, H, W, C)` in (0, 1).
+        """
         if not self.built:
             self.build(features.shape)
         x = self.prelu(self.convolution(features))
         return ops.sigmoid(self.norm(x, training=training))
 
-    def call(self, features, training=False, return_attention=False):
-        """Weighs every place of every channel."""
+    def call(
+        self, features: Tensor, training: bool = False, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         mask = self.mask(features, training=training)
         outputs = features * mask
         return (outputs, mask) if return_attention else outputs

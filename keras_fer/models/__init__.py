@@ -1,4 +1,4 @@
-"""Models: one file a paper, reading from top to bottom like its figure."""
+"""Models: one file per paper, which reads from top to bottom like its figure."""
 
 from keras_fer.models.attention_network import AttentionNetwork
 from keras_fer.models.classifier import ExpressionClassifier

@@ -1,4 +1,7 @@
-"""One network with any attention in its slots: what LLAM and IRAM are compared in."""
+"""The network in which attention layers are compared."""
+
+import os
+from collections.abc import Iterable
 
 import keras
 from keras import layers
@@ -9,7 +12,11 @@ from keras_fer.layers.image_normalization import ImageNormalization
 from keras_fer.layers.information_reuse_attention import InformationReuseAttention
 from keras_fer.layers.lossless_attention import LosslessAttention
 from keras_fer.layers.squeeze_excitation import SqueezeExcitation
-from keras_fer.models.backbones import build_backbone, last_map
+from keras_fer.models.backbones import (
+    InsertedAttention,
+    build_backbone,
+    last_feature_map,
+)
 from keras_fer.models.classifier import (
     ExpressionClassifier,
     check_input_size,
@@ -17,7 +24,8 @@ from keras_fer.models.classifier import (
     resolve_labels,
 )
 
-ATTENTIONS = {
+# The attention layers by name.
+ATTENTIONS: dict[str, type[keras.layers.Layer] | None] = {
     "none": None,
     "se": SqueezeExcitation,
     "eca": EfficientChannelAttention,
@@ -28,35 +36,40 @@ ATTENTIONS = {
 
 
 def AttentionNetwork(
-    num_classes=None,
-    labels=None,
-    input_size=224,
-    grayscale=False,
-    backbone="resnet18",
-    attention="none",
-    backbone_weights=None,
-    dropout=0.0,
-    name="attention_network",
-):
-    """A backbone with an attention layer in each of its slots, averaged and classified.
+    num_classes: int | None = None,
+    labels: Iterable[str] | None = None,
+    input_size: int = 224,
+    grayscale: bool = False,
+    backbone: str = "resnet18",
+    attention: str | InsertedAttention = "none",
+    backbone_weights: str | os.PathLike[str] | None = None,
+    dropout: float = 0.0,
+    name: str = "attention_network",
+) -> ExpressionClassifier:
+    """A backbone with any attention layer at its insertion points, for comparisons.
 
-    The same place in the same network for every attention: none, SE, ECA, CBAM, LLAM
-    and IRAM. `LLAM` and `IRAM` are this network with theirs. With `backbone="vgg16"` or
-    `"resnet50"` and no attention it is what PAL was tested on (Bonnard et al., arXiv
-    2203.12905; the head is our interpretation).
+    SE, ECA, CBAM, LLAM, IRAM or none at the same insertion points of the same network.
+    With `"llam"` and `"iram"` it is the network of `LLAM` and `IRAM`. With
+    `backbone="vgg16"` or `"resnet50"` and no attention it is the network that PAL was
+    evaluated with (Bonnard et al., arXiv 2203.12905; the head is our interpretation).
 
     Args:
-        num_classes: Number of classes; 7 and 8 name themselves. Default: the number
-            of `labels`, or 7.
-        labels: Names of the classes.
-        input_size: Side in pixels to which images are resized, at least 48.
-        grayscale: Whether colors are taken away first; see `ImageNormalization`.
-        backbone: `"mobilenet_v1"` (up to stride 16, the light backbone that all models
-            share), `"resnet18"`, `"resnet50"` or `"vgg16"`.
+        num_classes: Number of classes, at least 2. Default: the number of `labels`, or
+            7.
+        labels: Names of the classes. Default: the canonical expressions for 7 and 8
+            classes, `"class_0"`, `"class_1"`, … for other numbers.
+        input_size: Side in pixels of the square to which images are resized, at least
+            48.
+        grayscale: Whether to convert images to gray first; see `ImageNormalization`.
+        backbone: `"resnet18"`, `"resnet50"`, `"vgg16"`, or `"mobilenet_v1"` (up to
+            stride 16, the light backbone that all models share).
         attention: `"none"`, `"se"`, `"eca"`, `"cbam"`, `"llam"`, `"iram"`, or a
-            function `(features, previous, name) -> features` of your own.
-        backbone_weights: See the backbone's function in `keras_fer.models.backbones`.
-        dropout: Rate of dropout before the last layer.
+            function `(features, previous, name) -> features`; see
+            `keras_fer.models.backbones`.
+        backbone_weights: Weights file of the backbone, or `None` for random weights.
+            `"mobilenet_v1"` and `"vgg16"` also take `"imagenet"`, which Keras downloads
+            once. See `keras_fer.models.backbones`.
+        dropout: Rate of the dropout before the last layer.
         name: Name of the model.
 
     Returns:
@@ -70,28 +83,29 @@ def AttentionNetwork(
     check_input_size(input_size, 48)
     if not callable(attention) and attention not in ATTENTIONS:
         raise ValueError(
-            f"`attention` should be one of {', '.join(ATTENTIONS)}, or a function. "
-            f"Received: attention={attention!r}"
+            f"attention must be one of {', '.join(ATTENTIONS)}, or a function, got "
+            f"{attention!r}."
         )
 
     # === Layers ===
-    backbone = build_backbone(
-        backbone, input_size, weights=backbone_weights, attention=_slot(attention)
+    network = build_backbone(
+        backbone,
+        input_size,
+        weights=backbone_weights,
+        attention=attention if callable(attention) else _insert(attention),
     )
 
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
-    x = last_map(backbone(x))
+    x = last_feature_map(network(x))
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     return ExpressionClassifier(images, classify(x, labels), name=name)
 
 
-def _slot(attention):
-    """What a backbone calls for each of its slots."""
-    if callable(attention):
-        return attention
+def _insert(attention: str) -> InsertedAttention | None:
+    """The function that a backbone calls at its insertion points."""
     kind = ATTENTIONS[attention]
     if kind is None:
         return None

@@ -1,36 +1,58 @@
 """IRAM: information reuse attention in a convolutional network."""
 
-from keras_fer.models.attention_network import AttentionNetwork
+import os
+from collections.abc import Iterable
+
+import keras
+from keras import layers
+
+from keras_fer.layers.image_normalization import ImageNormalization
+from keras_fer.layers.information_reuse_attention import InformationReuseAttention
+from keras_fer.layers.types import Tensor
+from keras_fer.models.backbones import build_backbone, last_feature_map
+from keras_fer.models.classifier import (
+    ExpressionClassifier,
+    check_input_size,
+    classify,
+    resolve_labels,
+)
 
 
 def IRAM(
-    num_classes=None,
-    labels=None,
-    input_size=224,
-    grayscale=False,
-    backbone="resnet18",
-    backbone_weights=None,
-    dropout=0.0,
-    name="iram",
-):
+    num_classes: int | None = None,
+    labels: Iterable[str] | None = None,
+    input_size: int = 224,
+    grayscale: bool = False,
+    backbone: str = "resnet18",
+    backbone_weights: str | os.PathLike[str] | None = None,
+    dropout: float = 0.0,
+    name: str = "iram",
+) -> ExpressionClassifier:
     """IRAM (Wang & Hu, IJCNN 2021, doi 10.1109/IJCNN52387.2021.9534217).
 
-    An `InformationReuseAttention` in every slot of the backbone: channels, then places,
-    are weighed with the help of the map that the block received.
+    A convolutional network with an `InformationReuseAttention` at every insertion point
+    of its backbone: the feature map of a block is weighted by channel and then by
+    spatial attention over that map and the one that the block received.
 
-    Stated in the abstract: attention maps that reuse the previous layer's information
-    and do not reduce dimensionality, fused with the feature map. Our interpretation, as
-    the full text was not available: the layer's form, ResNet-18, and one layer at the
-    end of every residual branch, where LLAM has its own.
+    Stated in the abstract: attention maps that reuse the information of the previous
+    layer, do not reduce dimensionality, and are fused with the feature map. Our
+    interpretation, as the full text was not available: the form of the layer, ResNet-18
+    as the backbone, and one layer at the end of every residual branch, as in `LLAM`.
 
     Args:
-        num_classes: See `AttentionNetwork`.
-        labels: See `AttentionNetwork`.
-        input_size: See `AttentionNetwork`.
-        grayscale: See `AttentionNetwork`.
-        backbone: See `AttentionNetwork`.
-        backbone_weights: See `AttentionNetwork`.
-        dropout: See `AttentionNetwork`.
+        num_classes: Number of classes, at least 2. Default: the number of `labels`, or
+            7.
+        labels: Names of the classes. Default: the canonical expressions for 7 and 8
+            classes, `"class_0"`, `"class_1"`, … for other numbers.
+        input_size: Side in pixels of the square to which images are resized, at least
+            48.
+        grayscale: Whether to convert images to gray first; see `ImageNormalization`.
+        backbone: `"resnet18"`, `"resnet50"`, `"vgg16"`, or `"mobilenet_v1"` (up to
+            stride 16, the light backbone that all models share).
+        backbone_weights: Weights file of the backbone, or `None` for random weights.
+            `"mobilenet_v1"` and `"vgg16"` also take `"imagenet"`, which Keras downloads
+            once. See `keras_fer.models.backbones`.
+        dropout: Rate of the dropout before the last layer.
         name: Name of the model.
 
     Returns:
@@ -40,14 +62,22 @@ def IRAM(
         ValueError: An argument is out of range.
         FileNotFoundError: The weights file of the backbone does not exist.
     """
-    return AttentionNetwork(
-        num_classes,
-        labels,
-        input_size,
-        grayscale,
-        backbone=backbone,
-        attention="iram",
-        backbone_weights=backbone_weights,
-        dropout=dropout,
-        name=name,
+    labels = resolve_labels(num_classes, labels)
+    check_input_size(input_size, 48)
+
+    # === Layers ===
+    def attention(features: Tensor, previous: Tensor, name: str) -> Tensor:
+        """Applies channel, then spatial attention at an insertion point."""
+        return InformationReuseAttention(name=name)(features, previous)
+
+    network = build_backbone(
+        backbone, input_size, weights=backbone_weights, attention=attention
     )
+
+    # === Functional model ===
+    images = keras.Input((None, None, None), name="image")
+    x = ImageNormalization(input_size, grayscale, name="normalization")(images)
+    x = last_feature_map(network(x))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return ExpressionClassifier(images, classify(x, labels), name=name)

@@ -1,6 +1,8 @@
-"""PAtt-Lite: patches and attention on a truncated MobileNetV1."""
+"""PAtt-Lite: patch extraction and attention on a truncated MobileNetV1."""
 
+import os
 import warnings
+from collections.abc import Iterable
 
 import keras
 from keras import layers
@@ -20,42 +22,46 @@ ATTENTIONS = ("patch_tokens", "none", "batch_legacy")
 
 
 def PAttLite(
-    num_classes=None,
-    labels=None,
-    input_size=224,
-    grayscale=False,
-    attention="patch_tokens",
-    backbone_weights="imagenet",
-    patch_dropout=0.2,
-    dropout=0.2,
-    name="patt_lite",
-):
+    num_classes: int | None = None,
+    labels: Iterable[str] | None = None,
+    input_size: int = 224,
+    grayscale: bool = False,
+    attention: str = "patch_tokens",
+    backbone_weights: str | os.PathLike[str] | None = None,
+    patch_dropout: float = 0.2,
+    dropout: float = 0.2,
+    name: str = "patt_lite",
+) -> ExpressionClassifier:
     """PAtt-Lite (Ngwe et al., arXiv 2306.09626, IEEE Access 2024, figure 2).
 
     MobileNetV1 up to `conv_dw_9_relu` (stride 16, 512 channels), patch extraction to
     a 2x2 grid of 256 channels, average pooling, a 32-unit bottleneck, a softmax.
 
     The published attention is a defect: applied to the pooled `(B, 32)` tensor, it
-    runs across the batch, so a face's prediction depends on the faces beside it and
-    a class-sorted test set leaks its labels. `attention` says what stands there:
+    attends across the batch, so that the prediction for a face depends on the other
+    samples of the batch, and a test set sorted by class leaks its labels. `attention`
+    chooses what replaces it:
 
-    - `"patch_tokens"`: attention over the four patches of one face, before pooling;
-      our interpretation of the paper's intent. A prediction never depends on samples of
-      the batch.
+    - `"patch_tokens"`: attention over the four patches of each face, before pooling;
+      our interpretation of the paper's intent. A prediction does not depend on the
+      other samples of the batch.
     - `"none"`: no attention.
-    - `"batch_legacy"`: as published, for study only. It warns.
+    - `"batch_legacy"`: as published, for study only, with a warning.
 
     Args:
-        num_classes: Number of classes; 7 and 8 name themselves. Default: the number
-            of `labels`, or 7.
-        labels: Names of the classes.
-        input_size: Side in pixels to which images are resized, 48 to 224.
-        grayscale: Whether colors are taken away first; see `ImageNormalization`.
+        num_classes: Number of classes, at least 2. Default: the number of `labels`, or
+            7.
+        labels: Names of the classes. Default: the canonical expressions for 7 and 8
+            classes, `"class_0"`, `"class_1"`, … for other numbers.
+        input_size: Side in pixels of the square to which images are resized, 48 to 224.
+        grayscale: Whether to convert images to gray first; see `ImageNormalization`.
         attention: `"patch_tokens"`, `"none"` or `"batch_legacy"`.
-        backbone_weights: `"imagenet"`, a weights file, or `None`; see
+        backbone_weights: `"imagenet"`, which Keras downloads once and the paper starts
+            from, a weights file, or `None` for random weights; see
             `keras_fer.models.backbones.mobilenet_v1`.
-        patch_dropout: Rate of spatial dropout on the patches (paper: 0.2, stage 2).
-        dropout: Rate of dropout before the bottleneck (paper: 0.1, then 0.2).
+        patch_dropout: Rate of the spatial dropout on the patches (paper: 0.2, in stage
+            2).
+        dropout: Rate of the dropout before the bottleneck (paper: 0.1, then 0.2).
         name: Name of the model.
 
     Returns:
@@ -69,13 +75,12 @@ def PAttLite(
     check_input_size(input_size, 48, 224)
     if attention not in ATTENTIONS:
         raise ValueError(
-            f"`attention` should be one of {', '.join(ATTENTIONS)}. "
-            f"Received: attention={attention!r}"
+            f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}."
         )
     if attention == "batch_legacy":
         warnings.warn(
             'attention="batch_legacy" attends across the batch: predictions depend on '
-            "samples of the batch and labels leak. It is here for study only.",
+            "the other samples of the batch, and labels leak. Use it for study only.",
             stacklevel=2,
         )
 

@@ -1,4 +1,8 @@
-"""SCAN-CCI: attention over crops and the whole, and four quadrants in context."""
+"""SCAN-CCI: attention over crops and the whole, and context of four quadrants."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import keras
 from keras import layers, ops
@@ -7,6 +11,7 @@ from keras_fer.layers.complementary_context import ComplementaryContext
 from keras_fer.layers.image_normalization import ImageNormalization
 from keras_fer.layers.local_global_attention import LocalGlobalAttention
 from keras_fer.layers.mean_vote import MeanVote
+from keras_fer.layers.types import Tensor
 from keras_fer.models.backbones import build_backbone
 from keras_fer.models.classifier import (
     ExpressionClassifier,
@@ -19,36 +24,41 @@ _WEIGHTS = (0.2, 0.8, 0.8, 0.8, 0.8)
 
 
 def ScanCCI(
-    num_classes=None,
-    labels=None,
-    input_size=224,
-    grayscale=False,
-    backbone="resnet50",
-    shared=False,
-    official_bottom_strip=False,
-    backbone_weights=None,
-    name="scan_cci",
-):
+    num_classes: int | None = None,
+    labels: Iterable[str] | None = None,
+    input_size: int = 224,
+    grayscale: bool = False,
+    backbone: str = "resnet50",
+    shared: bool = False,
+    official_bottom_strip: bool = False,
+    backbone_weights: str | os.PathLike[str] | None = None,
+    name: str = "scan_cci",
+) -> "VotingClassifier":
     """SCAN-CCI (Gera & Balasubramanian, arXiv 2007.10298, figure 2, and their code).
 
-    The backbone's map at stride 8 goes to the attention branch: `LocalGlobalAttention`
-    over 25 crops and the whole, and a dense layer. Its map at stride 16 goes to the
-    context branch, `ComplementaryContext`, whose four quadrants vote. In training each
-    of the five logit vectors has its own loss, 0.2 times that of the attention branch
-    plus 0.8 times the sum of the quadrants'; the prediction is the softmax of their
-    mean. `fit` takes plain `(x, y)` and any loss for probabilities.
+    The attention branch takes the backbone's feature map at stride 8:
+    `LocalGlobalAttention` over 25 crops and the whole, and a dense layer. The context
+    branch takes the feature map at stride 16: `ComplementaryContext`, which classifies
+    four quadrants. In training each of the five logit vectors has its own loss; the
+    total is 0.2 times that of the attention branch plus 0.8 times the sum over the
+    quadrants. The prediction is the softmax of the mean of the logits. `fit` takes
+    plain `(x, y)` and any loss for probabilities.
 
     Args:
-        num_classes: Number of classes; 7 and 8 name themselves. Default: the number
-            of `labels`, or 7.
-        labels: Names of the classes.
-        input_size: Side in pixels to which images are resized, at least 48.
-        grayscale: Whether colors are taken away first; see `ImageNormalization`.
+        num_classes: Number of classes, at least 2. Default: the number of `labels`, or
+            7.
+        labels: Names of the classes. Default: the canonical expressions for 7 and 8
+            classes, `"class_0"`, `"class_1"`, … for other numbers.
+        input_size: Side in pixels of the square to which images are resized, at least
+            48.
+        grayscale: Whether to convert images to gray first; see `ImageNormalization`.
         backbone: `"resnet50"` as in the paper, or `"mobilenet_v1"` (the light backbone
             that all models share), `"resnet18"` or `"vgg16"`.
-        shared: Whether the 25 crops share one attention instead of one each.
+        shared: Whether the 25 crops share one attention instead of having one each.
         official_bottom_strip: See `LocalGlobalAttention`.
-        backbone_weights: See the backbone's function in `keras_fer.models.backbones`.
+        backbone_weights: Weights file of the backbone, or `None` for random weights.
+            `"mobilenet_v1"` and `"vgg16"` also take `"imagenet"`, which Keras downloads
+            once. See `keras_fer.models.backbones`.
         name: Name of the model.
 
     Returns:
@@ -62,7 +72,7 @@ def ScanCCI(
     check_input_size(input_size, 48)
 
     # === Layers ===
-    backbone = build_backbone(
+    network = build_backbone(
         backbone, input_size, cut="stride_16", weights=backbone_weights
     )
     attention = LocalGlobalAttention(shared, official_bottom_strip, name="attention")
@@ -70,40 +80,51 @@ def ScanCCI(
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
-    maps = backbone(x)
+    maps = network(x)
     probabilities = _vote(attention(maps["stride_8"]), maps["stride_16"], labels)
     return VotingClassifier(images, probabilities, name=name)
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class VotingClassifier(ExpressionClassifier):
-    """An `ExpressionClassifier` whose branches vote.
+    """An `ExpressionClassifier` that averages the logits of five heads, the votes.
 
-    In training it gives the probabilities of all five votes, `(B, 5, n)`, each with its
-    loss; the compiled loss should average over the batch, as Keras' losses do. Metrics
-    are those of the prediction.
+    In training its output is the probabilities of all votes, `(B, 5, n)`, each with its
+    own loss; the compiled loss should average over the batch, as Keras' losses do.
+    Metrics are those of the prediction.
     """
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """The weighted sum of the votes' losses."""
+        self,
+        x: Any = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor | None = None,
+        training: bool = True,
+    ) -> Tensor:
         return super().compute_loss(
             x, *self.loss_arguments(y, y_pred, sample_weight), training
         )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The metrics of the prediction."""
+    def compute_metrics(
+        self, x: Any, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> dict[str, Any]:
         return super().compute_metrics(x, y, self.prediction(y_pred), sample_weight)
 
     @staticmethod
-    def loss_arguments(y, y_pred, sample_weight=None):
-        """Targets, predictions and weights as a batch that holds every vote.
+    def loss_arguments(
+        y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Flattens the votes to a batch on which the compiled loss is the paper's.
 
         Args:
             y: Targets `(B,)`, `(B, 1)` or `(B, n)`.
-            y_pred: Votes `(B, 5, n)`; or a prediction `(B, n)`, which passes unchanged.
+            y_pred: Votes `(B, 5, n)`, or a prediction `(B, n)`.
             sample_weight: `(B,)` or `None`.
+
+        Returns:
+            Targets, votes and sample weights of `5 * B` rows; for a prediction, the
+            arguments unchanged.
         """
         if len(y_pred.shape) == 2:
             return y, y_pred, sample_weight
@@ -119,22 +140,33 @@ class VotingClassifier(ExpressionClassifier):
         return ops.repeat(y, votes, axis=0), y_pred, weights
 
     @staticmethod
-    def prediction(y_pred):
-        """Votes `(B, 5, n)` to the prediction `(B, n)`, which passes unchanged."""
+    def prediction(y_pred: Tensor) -> Tensor:
+        """Combines votes to a prediction.
+
+        Args:
+            y_pred: Votes `(B, 5, n)`, or a prediction `(B, n)`.
+
+        Returns:
+            The prediction `(B, n)`; one that is passed in is returned unchanged.
+        """
         if len(y_pred.shape) == 2:
             return y_pred
         votes = ops.log(ops.maximum(y_pred, keras.config.epsilon()))
         return ops.softmax(ops.mean(votes, axis=1), axis=-1)
 
-    def replace_head(self, labels):
-        """The same network with new, untrained last layers for other classes.
+    def replace_head(self, labels: Sequence[str]) -> Self:
+        """Builds a model for other classes on the layers of this one.
 
         Args:
-            labels: Names of the new classes.
+            labels: Names of the new classes, at least two.
 
         Returns:
-            A model of the same class. It shares backbone and attention with this one,
-            and the context branch keeps its weights up to its last layer.
+            A model of the same class with new, untrained last layers. It shares
+            backbone and attention branch with this one; its context branch starts from
+            a copy of the weights up to the last layer.
+
+        Raises:
+            ValueError: There are fewer than two labels, or a label occurs twice.
         """
         old = self.get_layer("context")
         probabilities = _vote(self.get_layer("logits").input, old.input, labels)
@@ -145,8 +177,8 @@ class VotingClassifier(ExpressionClassifier):
         return model
 
 
-def _vote(descriptor, context, labels):
-    """Both branches' last layers: five logit vectors and their vote."""
+def _vote(descriptor: Tensor, context: Tensor, labels: Sequence[str]) -> Tensor:
+    """Applies the last layers of both branches, and averages the five logit vectors."""
     classes = len(labels)
     logits = layers.Dense(classes, dtype="float32", name="logits")(descriptor)
     quadrants = ComplementaryContext(classes, name="context")(context)

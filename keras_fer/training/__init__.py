@@ -1,4 +1,4 @@
-"""Training: how a model learns."""
+"""Training: the loss of PAL, its heatmaps, augmentation and several workers."""
 
 from keras_fer.training.attribution import (
     PrivilegedAttribution,

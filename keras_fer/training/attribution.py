@@ -1,17 +1,24 @@
-"""PAL: a model learns to look where the landmarks of a face are."""
+"""PAL: a loss that guides the attribution of a model to the landmarks of a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_fer.models.probe import Probe
-from keras_fer.training.heatmaps import check_heatmap
+from keras_fer.saliency.probe import Probe
+from keras_fer.training.heatmaps import average_heatmap, check_heatmap
 
 CHANNELS = ("all", "mean", "half")
 SCORES = ("abs_logits", "true_class")
 METHODS = ("grad_input", "grad")
 
 
-def privileged_attribution_loss(attribution, heatmap, channels="half"):
+def privileged_attribution_loss(
+    attribution: Any, heatmap: Any, channels: str = "half"
+) -> Any:
     """Privileged attribution loss (Bonnard et al., arXiv 2203.12905).
 
     `L = - sum_ijc (a - mean(a)) / std(a) * a*`, with `std(a)^2 = sum (a - mean(a))^2`:
@@ -21,35 +28,35 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
 
     Args:
         attribution: `(B, H, W, C)`, of any range.
-        heatmap: `(B, H, W)`, at least 0. A face whose heatmap is zero everywhere has
-            no landmarks, and no loss.
-        channels: What of the attribution counts: `"all"` channels, each against the
-            heatmap; their `"mean"`; or the mean of the first `"half"` of them, which
-            leaves the others free.
+        heatmap: `(B, H, W)`, at least 0. A heatmap that is zero everywhere belongs to
+            a face without landmarks, whose loss is 0.
+        channels: What is compared with the heatmap: `"all"` channels, one by one;
+            their `"mean"`; or the mean of the first `"half"` of them, which does not
+            constrain the others.
 
     Returns:
-        `(B,)`, a loss for each face.
+        `(B,)`, one loss per face; float64 for a float64 attribution, otherwise float32.
 
     Raises:
-        ValueError: The shapes do not agree, `channels` is unknown, or, where there are
-            values to look at, the heatmap has negative or not finite ones.
+        ValueError: The shapes do not agree, `channels` is unknown, or the heatmap has
+            negative or non-finite values (not checked inside compiled functions).
     """
     _check_choice("channels", channels, CHANNELS)
     attribution = ops.convert_to_tensor(attribution)
     check_heatmap(heatmap)
-    # Half precision is too coarse for sums over a map.
+    # Half precision is too coarse for sums over a feature map.
     if keras.backend.standardize_dtype(attribution.dtype) != "float64":
         attribution = ops.cast(attribution, "float32")
     heatmap = ops.cast(heatmap, attribution.dtype)
     if len(attribution.shape) != 4:
         raise ValueError(
-            "Expected an attribution of shape (batch, height, width, channels). "
-            f"Received: shape={tuple(attribution.shape)}"
+            "attribution must have the shape (batch, height, width, channels), got "
+            f"{tuple(attribution.shape)}."
         )
     if not _agree(heatmap.shape, attribution.shape[:3]):
         raise ValueError(
-            "Expected a heatmap with the attribution's batch, height and width. "
-            f"Received: heatmap {tuple(heatmap.shape)} and attribution "
+            "heatmap must have the batch, height and width of the attribution, got "
+            f"heatmap {tuple(heatmap.shape)} and attribution "
             f"{tuple(attribution.shape)}."
         )
     if channels == "half":
@@ -58,8 +65,8 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
         attribution = ops.mean(attribution, axis=-1, keepdims=True)
     axes = (1, 2, 3)
     centered = attribution - ops.mean(attribution, axis=axes, keepdims=True)
-    # Attributions are often small; their own size keeps the squares in range. It is a
-    # constant here: the loss does not depend on it.
+    # Attributions are often tiny: dividing by the largest keeps the squares in range.
+    # The loss does not depend on that factor, so it needs no gradient.
     largest = ops.stop_gradient(ops.max(ops.abs(centered), axis=axes, keepdims=True))
     seen = ops.logical_and(
         largest > 0, ops.any(heatmap > 0, axis=(1, 2))[:, None, None, None]
@@ -73,62 +80,63 @@ def privileged_attribution_loss(attribution, heatmap, channels="half"):
 
 @keras.saving.register_keras_serializable(package="keras_fer")
 class PrivilegedAttribution(keras.Model):
-    """Trains a model with PAL beside its own loss (Bonnard et al., arXiv 2203.12905).
+    """Trains a model with PAL and its own loss (Bonnard et al., arXiv 2203.12905).
 
     Compile and fit it on `({"image": ..., "heatmap": ...}, y)`, with any loss for
-    probabilities; `weight` times the privileged attribution loss is added. `.model` is
-    what ships: it takes images alone, and costs what it cost before. Keras' own
-    training step is used, so sample weights, averaged weights, mixed precision and
-    `tf.distribute` work as ever.
+    probabilities; `weight` times the privileged attribution loss is added. Deploy
+    `.model`, which takes images alone and is as fast as before. Keras' own training
+    step is used, so sample weights, averaged weights, mixed precision and
+    `tf.distribute` are supported.
 
     Stated in the paper: the loss, Grad·Input, the channel strategies, weight 1. Our
-    reading: the layer, and the 51 inner landmarks, drawn 3 pixels wide at 224.
+    interpretation: the layer, and the 51 inner landmarks, drawn with a standard
+    deviation of 3 pixels at 224.
 
     Args:
         model: A functional model that ends in a softmax or in logits, such as any of
             `keras_fer.models`.
         layer: Name of the layer whose attribution is guided, also inside a nested
-            model. Default: the last one that all paths to the logits pass and whose
-            map is at least 14x14, or 6x6 where the model sees images smaller than
-            112 pixels.
+            model. Default: the last one on every path to the logits whose feature map
+            has at least 14x14 spatial positions, or 6x6 where the model resizes images
+            to less than 112 pixels.
         channels: See `privileged_attribution_loss`.
-        weight: Weight of the privileged attribution loss.
-        score: What is attributed: the sum of `"abs_logits"`, as in the paper, or the
-            logit of the `"true_class"` (with soft labels, their mean logit).
-        method: `"grad_input"`: the gradient's magnitude times the layer's output, as
-            in the paper; or the magnitude alone, `"grad"`.
-        augmentation: A layer that changes the dictionary of images and heatmaps in
+        weight: Weight of the privileged attribution loss, at least 0.
+        score: The score that is attributed: the sum of `"abs_logits"`, as in the
+            paper, or the logit of the `"true_class"` (for soft labels, the mean logit
+            under them).
+        method: `"grad_input"`, the magnitude of the gradient times the layer's output,
+            as in the paper; or `"grad"`, the magnitude alone.
+        augmentation: A layer that transforms the dictionary of images and heatmaps in
             training, such as `JointAugmentation`.
 
     Call arguments:
-        inputs: `{"image": (B, H, W, 1 or 3), "heatmap": (B, h, w)}`, where `h, w` is
-            either the image's height and width (the heatmap is then averaged down
-            to the layer's map) or the map's own, `heatmap_size`. Or images alone.
+        inputs: `{"image": (B, H, W, 1 or 3), "heatmap": (B, h, w)}`, where `(h, w)` is
+            `heatmap_size`, or the height and width of the images: then the heatmap is
+            averaged over each position of the feature map. Or images alone.
+        training: Whether to run in training mode.
 
     Raises:
-        ValueError: An argument is out of range, the layer is unknown or not in the
-            path to the logits, or the heatmaps do not fit.
+        ValueError: An argument is out of range, the layer is unknown or not on the
+            path to the logits, or the heatmaps do not fit the images.
     """
 
     def __init__(
         self,
-        model,
-        layer=None,
-        channels="half",
-        weight=1.0,
-        score="abs_logits",
-        method="grad_input",
-        augmentation=None,
-        **kwargs,
-    ):
+        model: keras.Model,
+        layer: str | None = None,
+        channels: str = "half",
+        weight: float = 1.0,
+        score: str = "abs_logits",
+        method: str = "grad_input",
+        augmentation: keras.layers.Layer | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         _check_choice("channels", channels, CHANNELS)
         _check_choice("score", score, SCORES)
         _check_choice("method", method, METHODS)
         if not weight >= 0:
-            raise ValueError(
-                f"`weight` should be at least 0. Received: weight={weight!r}"
-            )
+            raise ValueError(f"weight must be at least 0, got {weight!r}.")
         self.model = model
         self.layer = layer
         self.channels = channels
@@ -141,33 +149,37 @@ class PrivilegedAttribution(keras.Model):
         self.built = True
 
     @property
-    def heatmap_size(self):
-        """`(height, width)` of the layer's map."""
+    def heatmap_size(self) -> tuple[int, int]:
+        """`(height, width)` of the layer's feature map."""
         return self._probe.map_shape[:2]
 
-    def call(self, inputs, training=False):
-        """Images to what the model gives; in a step, attribution and heatmap too."""
+    def call(self, inputs: Any, training: bool = False) -> Any:
         if not isinstance(inputs, dict):
             return self.model(inputs, training=training)
         if "truth" not in inputs:
             return self.model(inputs["image"], training=training)
+        # A step of `fit` or `evaluate`, whose loss needs attribution and heatmap.
         if training and self.augmentation is not None:
             inputs = self.augmentation(inputs, training=True)
         images = inputs["image"]
         heatmap = _fit_heatmap(inputs["heatmap"], images, self.heatmap_size)
         return (*self._attribute(images, inputs["truth"], training), heatmap)
 
-    def attribute(self, images, y=None):
-        """Attribution maps `(B, H, W, C)` at the layer, in inference mode.
+    def attribute(self, images: Any, y: Any = None) -> Any:
+        """Computes attribution maps at the layer, in inference mode.
 
         Args:
-            images: Images, as the model takes them.
-            y: True classes, `(B,)` or one-hot; only for `score="true_class"`.
+            images: `(B, H, W, 1)` or `(B, H, W, 3)`, 0–255, as the model takes them.
+            y: Tensor of true classes, `(B,)` or one-hot; only for
+                `score="true_class"`.
+
+        Returns:
+            `(B, H, W, C)`, of the shape of the layer's feature map.
         """
         return self._attribute(images, y, training=False)[1]
 
-    def _attribute(self, images, truth, training):
-        def score(logits):
+    def _attribute(self, images: Any, truth: Any, training: bool) -> tuple[Any, Any]:
+        def score(logits: Any) -> Any:
             if self.score == "abs_logits":
                 return ops.sum(ops.abs(logits), axis=-1)
             return ops.sum(logits * _one_hot(truth, logits), axis=-1)
@@ -178,26 +190,29 @@ class PrivilegedAttribution(keras.Model):
             attribution = attribution * values["features"]
         return values["outputs"], attribution
 
-    # Keras' own steps, which know the truth only when the loss is due.
+    # Keras passes `y` to the loss, but `call` needs it for the score of the true class.
 
-    def train_step(self, *args):
-        """Keras' training step, with the truth at hand in `call`."""
+    def train_step(self, *args: Any) -> Any:
         *state, data = args
         return super().train_step(*state, _with_truth(data))
 
-    def test_step(self, *args):
-        """Keras' test step, with the truth at hand in `call`."""
+    def test_step(self, *args: Any) -> Any:
         *state, data = args
         return super().test_step(*state, _with_truth(data))
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """The compiled loss and the weighted privileged attribution loss."""
-        if not isinstance(y_pred, tuple):  # Keras tries the loss on symbols first.
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Adds the weighted privileged attribution loss to the compiled loss."""
+        if not isinstance(y_pred, tuple):  # Keras' symbolic build, on images.
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         outputs, attribution, heatmap = y_pred
-        # A model that votes has a loss for every vote.
+        # A model that votes has one loss per vote.
         arguments = (y, outputs, sample_weight)
         if hasattr(self.model, "loss_arguments"):
             arguments = self.model.loss_arguments(*arguments)
@@ -208,15 +223,17 @@ class PrivilegedAttribution(keras.Model):
         self.attribution_tracker.update_state(losses)
         return loss + self.weight * ops.mean(losses) / _replicas()
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The compiled metrics, on what the model gives."""
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Computes the compiled metrics on the outputs of the model."""
         outputs = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         if hasattr(self.model, "prediction"):
             outputs = self.model.prediction(outputs)
         return super().compute_metrics(x, y, outputs, sample_weight)
 
-    def fit(self, x=None, *args, **kwargs):
-        """As `keras.Model.fit`; arrays are checked before anything is trained."""
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does; arrays are checked beforehand."""
         if isinstance(x, dict) or hasattr(x, "shape"):
             _check_entries(x)
             if self.augmentation is None:
@@ -224,8 +241,7 @@ class PrivilegedAttribution(keras.Model):
             check_heatmap(x["heatmap"])
         return super().fit(x, *args, **kwargs)
 
-    def get_config(self):
-        """Constructor arguments."""
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "model": keras.saving.serialize_keras_object(self.model),
@@ -238,8 +254,9 @@ class PrivilegedAttribution(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Rebuilds the model and the augmentation too."""
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> PrivilegedAttribution:
         nested = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in ("model", "augmentation")
@@ -247,23 +264,23 @@ class PrivilegedAttribution(keras.Model):
         return cls(**{**config, **nested})
 
 
-def _check_entries(x):
+def _check_entries(x: Any) -> None:
     if not isinstance(x, dict) or not {"image", "heatmap"} <= set(x):
         raise ValueError(
-            'Expected images and heatmaps, {"image": ..., "heatmap": ...}. Received: '
+            'x must have images and heatmaps, {"image": ..., "heatmap": ...}, got '
             f"{sorted(x) if isinstance(x, dict) else type(x).__name__}. To fit or "
             "evaluate on images alone, use `.model`."
         )
 
 
-def _with_truth(data):
+def _with_truth(data: Any) -> Any:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     _check_entries(x)
     return keras.utils.pack_x_y_sample_weight({**x, "truth": y}, y, sample_weight)
 
 
-def _check_size(heatmap, image, size):
-    """Raises unless a heatmap has the size of the image, or of the map."""
+def _check_size(heatmap: Any, image: Any, size: tuple[int, int]) -> None:
+    """Raises unless a heatmap has the size of the image or of the feature map."""
     if (
         len(heatmap.shape) != 3
         or not _agree(heatmap.shape[:1], image.shape[:1])
@@ -273,53 +290,49 @@ def _check_size(heatmap, image, size):
         )
     ):
         raise ValueError(
-            "Expected a heatmap for each image, as large as the image or as the "
-            f"layer's map, {size}. Received: heatmap {tuple(heatmap.shape)} and image "
-            f"{tuple(image.shape)}. See keras_fer.training.landmark_heatmap."
+            "heatmap must have one entry per image, of the size of the image or of the "
+            f"layer's feature map, {size}, got heatmap {tuple(heatmap.shape)} and "
+            f"image {tuple(image.shape)}. Draw it with "
+            "keras_fer.training.landmark_heatmap."
         )
 
 
-def _fit_heatmap(heatmap, image, size):
-    """A heatmap at the size of the map."""
+def _fit_heatmap(heatmap: Any, image: Any, size: tuple[int, int]) -> Any:
+    """A heatmap of the size of the feature map, with a maximum of 1."""
     _check_size(heatmap, image, size)
     if tuple(heatmap.shape[1:]) == tuple(size):
         return heatmap
-    small = ops.image.resize(
-        ops.cast(heatmap, "float32")[..., None],
-        size,
-        antialias=True,
-        data_format="channels_last",
-    )[..., 0]
+    small = average_heatmap(heatmap, size)
     highest = ops.max(small, axis=(1, 2), keepdims=True)
     return small / ops.where(highest > 0, highest, 1.0)
 
 
-def _one_hot(truth, logits):
+def _one_hot(truth: Any, logits: Any) -> Any:
     classes = logits.shape[-1]
     if len(truth.shape) == 2 and truth.shape[-1] == classes:
         return ops.cast(truth, logits.dtype)
     return ops.one_hot(ops.reshape(truth, (-1,)), classes, dtype=logits.dtype)
 
 
-def _replicas():
-    """Replicas whose gradients `tf.distribute` sums; Keras scales its own losses."""
+def _replicas() -> int:
+    """Number of replicas whose gradients `tf.distribute` sums.
+
+    Keras divides its own losses by it.
+    """
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf
 
-    return tf.distribute.get_strategy().num_replicas_in_sync
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
-def _agree(shape, other):
-    """Whether two shapes may be the same, as far as they are known."""
+def _agree(shape: Sequence[int | None], other: Sequence[int | None]) -> bool:
+    """Whether two shapes are equal, as far as they are known."""
     return len(shape) == len(other) and all(
         a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
     )
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ValueError(
-            f"`{name}` should be one of {', '.join(choices)}. "
-            f"Received: {name}={value!r}"
-        )
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")

@@ -3,26 +3,33 @@
 Keras 3 cannot `fit` or `evaluate` under `tf.distribute.MultiWorkerMirroredStrategy`
 (https://github.com/keras-team/keras/issues/20585; keras 3.15), for two reasons:
 
-1. Before the first step it builds the model from a batch, of which it takes the mean
-   over workers, and gets per-worker values where it needs shapes.
-2. It reduces a step's logs over workers with `axis=0`, but they are scalars.
+1. Before the first step it builds the model from the mean of a batch over the workers,
+   which is a value per worker where a tensor of known shape is needed.
+2. It reduces the logs of a step over the workers along axis 0, but they are scalars.
 
-`multi_worker` mends both on one model. `predict` has neither problem.
+`multi_worker` works around both on one model. `predict` has neither problem.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
+from keras_fer._compat import build_from, has_several_workers, wrap_steps
 
-def multi_worker(model):
+
+def multi_worker(model: keras.Model) -> keras.Model:
     """Makes `fit` and `evaluate` of a model work on several workers.
 
-    Call it on every worker, after the model is built and before `fit`. Where Keras can
-    do it by itself, which is tried on a model with one weight, and where there is only
-    one worker, the model is left as it is. A worker that stops or cannot be reached
-    ends `fit`, `evaluate` and `predict` of the others with a `ConnectionError`.
+    Call it on every worker, after the model is built and before `fit`. The model is
+    left as it is where there is only one worker, and where Keras no longer needs the
+    workaround, which is tested on a model with one weight. When a worker stops or
+    cannot be reached, `fit`, `evaluate` and `predict` of the others raise a
+    `ConnectionError`.
 
         strategy = tf.distribute.MultiWorkerMirroredStrategy()  # before all else
         with strategy.scope():
@@ -31,21 +38,23 @@ def multi_worker(model):
             model.compile(...)
         keras_fer.training.multi_worker(model).fit(x, y, batch_size=64)
 
-    Every worker runs the same program and differs in `TF_CONFIG` alone:
+    Every worker runs the same program with its own `TF_CONFIG`:
 
-    - Batches are global: of `batch_size=64`, each of two workers takes 32. Give every
-      worker all the data, and the same seed, or they shuffle differently. Arrays are
-      shared out batch by batch; for a `tf.data.Dataset` of files, set
-      `AutoShardPolicy.DATA`, or each worker reads files of its own. Make the batch
-      size a multiple of the number of workers, and drop an incomplete last batch of
-      the training data: each worker's mean counts the same, however few its examples.
-    - BatchNorm normalizes with the worker's own part of a batch. Only models without
-      it, or with it frozen (`keras_fer.models.backbones.freeze_batch_norm` does so in
-      the backbone; SCAN's attention has its own), and without dropout or other chance,
-      end with the weights of one process on the same batches.
-    - Reading a metric waits for all workers. So does whatever else needs all of them:
-      callbacks of the first worker alone may write files, and nothing more.
-    - `predict` gives every worker all predictions, in order.
+    - Batches are global: with `batch_size=64` and two workers, each takes 32. Give
+      every worker all the data and the same seed; otherwise they shuffle differently.
+      Arrays are split batch by batch; for a `tf.data.Dataset` of files, set
+      `AutoShardPolicy.DATA`, or each worker reads different files. Make the batch size
+      a multiple of the number of workers, and drop an incomplete last batch of the
+      training data: the workers' means have equal weight, however many examples each
+      of them has.
+    - BatchNorm normalizes with the worker's own part of a batch. The result equals
+      that of one process on the same batches only for models without randomness, such
+      as dropout, and without BatchNorm or with all of it frozen
+      (`keras_fer.models.backbones.freeze_batch_norm` freezes that of the backbone;
+      the attention of SCAN has its own).
+    - Reading a metric waits for all workers, and so does any other collective
+      operation. In a callback that runs on the first worker alone, only write files.
+    - `predict` returns all predictions, in order, on every worker.
 
     Args:
         model: A `keras.Model` built in the scope of a
@@ -56,22 +65,22 @@ def multi_worker(model):
         The same model.
 
     Raises:
-        ValueError: The model, or a part of it, was built outside that scope: each
-            worker would train it alone.
+        ValueError: The model, or a part of it, was built outside that scope. Its
+            weights would be trained by each worker separately.
     """
     strategy = getattr(model, "distribute_strategy", None)
     _check_scope(model, strategy)
-    # What Keras asks, too, where it treats several workers differently.
-    if not strategy.extended._in_multi_worker_mode():
+    if not has_several_workers(strategy):
         return model
     for name in ("fit", "evaluate", "predict"):
         setattr(model, name, _name_lost_workers(getattr(model, name)))
-    if not _keras_can(strategy):
-        _mend(model, strategy)
+    if not keras_supports(strategy):
+        build_from(model, functools.partial(_local_part, strategy))
+        wrap_steps(model, _with_reducible_logs)
     return model
 
 
-def _check_scope(model, strategy):
+def _check_scope(model: keras.Model, strategy: Any) -> None:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -81,19 +90,25 @@ def _check_scope(model, strategy):
         ):
             return
     raise ValueError(
-        "Expected a model built, with all its parts, in the scope of a "
-        f"tf.distribute.MultiWorkerMirroredStrategy. Received: {model.name!r}, built "
-        f"under {type(strategy).__name__} at least in part, on the "
+        "model must be built, with all its parts, in the scope of a "
+        f"tf.distribute.MultiWorkerMirroredStrategy; {model.name!r} was built under "
+        f"{type(strategy).__name__} at least in part, on the "
         f"{keras.backend.backend()} backend. Build it in `with strategy.scope():`."
     )
 
 
 @functools.cache
-def _keras_can(strategy):
-    """Whether Keras trains and evaluates a model with one weight, all by itself."""
+def keras_supports(strategy: Any) -> bool:
+    """Whether Keras trains and evaluates a model with one weight under a strategy.
+
+    All workers have to call it together.
+
+    Args:
+        strategy: A `tf.distribute.MultiWorkerMirroredStrategy`.
+    """
     import tensorflow as tf
 
-    # It draws no random numbers: seeded runs are what they would be without it.
+    # No random numbers are drawn, so the results of seeded programs do not change.
     with strategy.scope():
         network = keras.Sequential(
             [
@@ -118,44 +133,28 @@ def _keras_can(strategy):
     return True
 
 
-def _mend(model, strategy):
-    """Replaces the two methods of Keras' trainer that fail, on this model alone."""
-    make_function = model._make_function
-
-    def build_from_own_part(iterator=None, data_batch=None):
-        """Keras' `_maybe_symbolic_build`, with one replica's part of a batch."""
-        if iterator is not None:
-            for _, _, batches in iterator:
-                data_batch = keras.tree.map_structure(
-                    lambda value: strategy.experimental_local_results(value)[0],
-                    next(batches),
-                )
-                break
-        with strategy.scope():
-            model._symbolic_build(data_batch=data_batch)
-
-    def make_function_of_reducible_logs(step):
-        """Keras' `_make_function`, of a step whose logs have an axis 0 to reduce."""
-
-        def reducible_step(data):
-            return keras.tree.map_structure(
-                lambda log: ops.expand_dims(log, 0), step(data)
-            )
-
-        return make_function(reducible_step)
-
-    model._maybe_symbolic_build = build_from_own_part
-    model._make_function = make_function_of_reducible_logs
-    # Those of an attempt without us.
-    model.train_function = model.test_function = None
+def _local_part(strategy: Any, batch: Any) -> Any:
+    """The part of a batch that the first replica of this worker has."""
+    return keras.tree.map_structure(
+        lambda value: strategy.experimental_local_results(value)[0], batch
+    )
 
 
-def _name_lost_workers(method):
-    """The method, with an error that says so when another worker is gone."""
+def _with_reducible_logs(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A step whose logs have an axis 0 to reduce."""
+
+    def reducible(data: Any) -> Any:
+        return keras.tree.map_structure(lambda log: ops.expand_dims(log, 0), step(data))
+
+    return reducible
+
+
+def _name_lost_workers(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that raises a `ConnectionError` when another worker is lost."""
     import tensorflow as tf
 
     @functools.wraps(method)
-    def named(*args, **kwargs):
+    def named(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
         except (
@@ -164,13 +163,12 @@ def _name_lost_workers(method):
             tf.errors.DeadlineExceededError,
             tf.errors.UnavailableError,
         ) as error:
-            # Its own words follow the last blank line of Keras' long account.
-            words = str(error).strip().rpartition("\n\n")[2]
+            # TensorFlow's own message follows the last blank line of Keras' report.
+            message = str(error).strip().rpartition("\n\n")[2]
             raise ConnectionError(
                 "Another worker has stopped or cannot be reached, so this one stops "
-                "too. Look at the others' output for what happened first, then start "
-                "all workers again from the last checkpoint. TensorFlow says: "
-                f"{words[:500]}"
+                "too. Look at the output of the others for the cause, then start all "
+                f"workers again from the last checkpoint. TensorFlow: {message[:500]}"
             ) from error
 
     return named

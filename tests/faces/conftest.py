@@ -1,5 +1,4 @@
 import os
-import pathlib
 
 import matplotlib
 import numpy as np
@@ -7,11 +6,10 @@ import pytest
 from PIL import Image
 
 
-def _yunet():
-    beside = pathlib.Path(__file__).parents[3] / "shared/detectors"
-    path = os.environ.get("KERAS_FER_YUNET", str(beside / "yunet_n_dynamic.onnx"))
-    if not os.path.isfile(path):
-        pytest.skip("no YuNet file: set KERAS_FER_YUNET to its path")
+def _detector(request):
+    if request.param != "yunet":
+        return request.param
+    path = str(request.getfixturevalue("shared")("yunet"))
     if path.endswith("_dynamic.onnx"):
         pytest.importorskip("onnx", reason="OpenCV needs onnx for a dynamic YuNet file")
     return path
@@ -19,12 +17,12 @@ def _yunet():
 
 @pytest.fixture(params=["mtcnn", "haar", "yunet"])
 def detector(request):
-    return _yunet() if request.param == "yunet" else request.param
+    return _detector(request)
 
 
 @pytest.fixture(params=["mtcnn", "yunet"])
 def landmark_detector(request):
-    return _yunet() if request.param == "yunet" else request.param
+    return _detector(request)
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def test_paste_heatmap_on_a_image_larger_than_opencv_takes():
 
 def test_paste_heatmap_errors():
     for heat in (np.ones((20, 10)), np.ones((1, 20, 20)), np.ones((0, 0))):
-        with pytest.raises(ValueError, match="Call once for each face"):
+        with pytest.raises(ValueError, match="Call once per face"):
             paste_heatmap(heat, (120, 160), leaning_face(0))
     with pytest.raises(ValueError, match="margin"):
         paste_heatmap(np.ones((20, 20)), (120, 160), leaning_face(0), -0.5)

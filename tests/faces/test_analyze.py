@@ -40,7 +40,7 @@ def test_no_face(model):
 
 
 def test_bad_image(model, tmp_path):
-    with pytest.raises(ImageError, match="No such file"):
+    with pytest.raises(ImageError, match="There is no file"):
         analyze(tmp_path / "none.jpg", model, detector="haar")
     with pytest.raises(ImageError, match="Multiply"):
         analyze(np.full((50, 50), 0.5), model, detector="haar")

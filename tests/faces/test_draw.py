@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer.faces import Face, draw
+from keras_fer.faces import Face, ImageError, draw, overlay
 
 HAPPY = {"happiness": 0.98, "neutral": 0.02}
 
@@ -46,3 +46,52 @@ def test_caption_is_whole(box):
 def test_no_faces():
     image = np.asarray(Image.new("RGB", (10, 10), "red"))
     np.testing.assert_array_equal(draw(image, []), image)
+
+
+SIDES = (14, 12)
+
+
+def noise(number, channels=3):
+    shape = (number, *SIDES, channels)
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+def test_overlay_changes_nothing_where_the_map_is_zero():
+    image = noise(1)[0].astype("uint8")
+    heat = np.zeros(SIDES, "float32")
+    np.testing.assert_array_equal(overlay(image, heat), image)
+    heat[3, 4], heat[5, 6] = 1, 0.5
+    result = overlay(image, heat, opacity=0.6)
+    assert result.shape == image.shape and result.dtype == np.uint8
+    changed = (result != image).any(-1)
+    assert {*zip(*np.nonzero(changed), strict=True)} == {(3, 4), (5, 6)}
+    # Both ends of viridis, and its middle, as Matplotlib documents them.
+    yellow, green = np.array([253, 231, 37]), np.array([33, 145, 140])
+    np.testing.assert_allclose(
+        result[3, 4], 0.4 * image[3, 4] + 0.6 * yellow, rtol=0, atol=1
+    )
+    np.testing.assert_allclose(
+        result[5, 6], 0.7 * image[5, 6] + 0.3 * green, rtol=0, atol=1
+    )
+    np.testing.assert_array_equal(overlay(image, heat, opacity=0), image)
+
+
+def test_overlay_takes_gray():
+    gray = noise(1, 1)[0]
+    result = overlay(gray[..., 0], np.ones(SIDES))
+    assert result.shape == (*SIDES, 3)
+    np.testing.assert_array_equal(result, overlay(gray, np.ones(SIDES)))
+
+
+def test_overlay_errors():
+    image, heat = noise(1)[0], np.ones(SIDES)
+    with pytest.raises(ValueError, match=r"width, \(14, 12\), got \(12, 14\)"):
+        overlay(image, heat.T)
+    for wrong in (2 * heat, -heat, heat * np.nan):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            overlay(image, wrong)
+    for opacity in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="opacity"):
+            overlay(image, heat, opacity)
+    with pytest.raises(ImageError):
+        overlay(noise(1), heat)

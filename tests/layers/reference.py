@@ -47,7 +47,7 @@ def channel_maxima(x):
     return np.array([max(p[c] for row in x for p in row) for c in range(x.shape[2])])
 
 
-def place_means_and_maxima(x):
+def spatial_means_and_maxima(x):
     """`(H, W, C)` to `(H, W, 2)`."""
     return np.array([[[np.mean(p), max(p)] for p in row] for row in x])
 

@@ -29,7 +29,7 @@ def test_equals_plain_loops(shape, size):
             for pooled in (reference.channel_means(x), reference.channel_maxima(x))
         )
         refined = x * reference.sigmoid(channel)
-        described = reference.place_means_and_maxima(refined)
+        described = reference.spatial_means_and_maxima(refined)
         expected = refined * reference.sigmoid(reference.convolve(described, kernel))
         np.testing.assert_allclose(output, expected, atol=1e-5)
 
@@ -39,5 +39,7 @@ def test_equals_plain_loops(shape, size):
 )
 def test_other_arguments_are_refused(arguments):
     ((name, value),) = arguments.items()
-    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+    with pytest.raises(
+        ValueError, match=rf"{name} must be .*positive integer, got {value}\."
+    ):
         CBAM(**arguments)

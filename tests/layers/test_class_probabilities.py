@@ -25,12 +25,14 @@ def test_softmax_of_divided_logits(temperature):
 
 @pytest.mark.parametrize("labels", [["a"], ["a", "a"], "ab", []])
 def test_labels_are_distinct_names(labels):
-    with pytest.raises(ValueError, match="Received: labels="):
+    with pytest.raises(
+        ValueError, match="labels must be at least two distinct names, got"
+    ):
         ClassProbabilities(labels)
 
 
 def test_other_values_are_refused():
-    with pytest.raises(ValueError, match="Received: temperature=0"):
+    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
         ClassProbabilities(["a", "b"], temperature=0)
-    with pytest.raises(ValueError, match=r"2 labels.*Received: shape=\(4, 3\)"):
+    with pytest.raises(ValueError, match=r"each of the 2 labels.*got shape \(4, 3\)"):
         ClassProbabilities(["a", "b"])(np.zeros((4, 3)))

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from keras_fer.layers import ComplementaryContext
-from tests.contract import LayerContract, disturb
+from tests.contract import LayerContract, count, disturb
 from tests.layers import reference
 
 
 class TestContract(LayerContract):
     layer = ComplementaryContext
-    arguments = {"num_classes": 3, "units": 8}
+    arguments = {"num_classes": 3, "units": 8, "kernel_size": 3}
     shapes = ((5, 6, 16),)
     output = (4, 3)
     attention = (1, 1, 16)
@@ -41,13 +41,20 @@ def test_equals_plain_loops(shape):
 
 @pytest.mark.parametrize("shape", [(1, 1, 4, 8), (1, None, None, 8), (1, 14, 8)])
 def test_other_maps_are_refused(shape):
-    with pytest.raises(ValueError, match="Received: shape="):
+    with pytest.raises(ValueError, match="at least 2, got .*larger input size"):
         ComplementaryContext(3).build(shape)
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"num_classes": 0}, {"num_classes": 2, "units": 0}]
+    ("name", "value"), [("num_classes", 0), ("units", 0), ("kernel_size", 4)]
 )
-def test_other_arguments_are_refused(arguments):
-    with pytest.raises(ValueError, match="Received: "):
-        ComplementaryContext(**arguments)
+def test_other_arguments_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .* integer, got {value}"):
+        ComplementaryContext(**{"num_classes": 2, name: value})
+
+
+@pytest.mark.parametrize(("kernel_size", "weights"), [(5, 5), (7, 7), (None, 3)])
+def test_kernel_size_is_that_of_the_channel_attention(kernel_size, weights):
+    layer = ComplementaryContext(3, kernel_size=kernel_size)
+    layer.build((None, 14, 14, 64))
+    assert count(layer.attention.weights) == weights

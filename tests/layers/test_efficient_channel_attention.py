@@ -42,5 +42,7 @@ def test_equals_plain_loops(shape, size):
 
 @pytest.mark.parametrize("size", [0, 2, -1, 3.0])
 def test_other_kernels_are_refused(size):
-    with pytest.raises(ValueError, match="Received: kernel_size="):
+    with pytest.raises(
+        ValueError, match=f"kernel_size must be an odd positive integer, got {size}"
+    ):
         EfficientChannelAttention(size)

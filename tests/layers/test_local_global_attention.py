@@ -101,7 +101,7 @@ def test_masks_lie_where_their_crops_were():
     for flag in (False, True):
         layer = LocalGlobalAttention(official_bottom_strip=flag)
         _, masks = layer(features, return_attention=True)
-        back = layer._paste_heatmap(layer.crops(features))
+        back = layer.paste_crops(layer.crops(features))
         np.testing.assert_array_equal(back, features)
         crops = [
             attention.mask(crop)
@@ -109,7 +109,7 @@ def test_masks_lie_where_their_crops_were():
                 layer.local_attentions, layer.crops(features), strict=True
             )
         ]
-        np.testing.assert_allclose(masks[:, 0], layer._paste_heatmap(crops), atol=1e-6)
+        np.testing.assert_allclose(masks[:, 0], layer.paste_crops(crops), atol=1e-6)
         np.testing.assert_allclose(
             masks[:, 1], layer.global_attention.mask(features), atol=1e-6
         )
@@ -124,7 +124,7 @@ def test_published_counts():
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 2), (1, None, None, 2), (1, 28, 2)])
 def test_maps_too_small_to_crop_are_refused(shape):
-    with pytest.raises(ValueError, match="Received: shape=.*larger input"):
+    with pytest.raises(ValueError, match="at least 5, got .*larger input size"):
         LocalGlobalAttention().build(shape)
 
 

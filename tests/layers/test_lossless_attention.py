@@ -41,11 +41,11 @@ def plain(layer, x, previous):
     )
     attention = np.broadcast_to(mask, x.shape)
     if spatial:
-        described = [reference.place_means_and_maxima(x * mask)]
+        described = [reference.spatial_means_and_maxima(x * mask)]
         if layer.use_previous:
-            described.append(reference.place_means_and_maxima(previous))
-        places = reference.convolve(np.concatenate(described, axis=-1), spatial[0])
-        attention = attention * reference.sigmoid(places)
+            described.append(reference.spatial_means_and_maxima(previous))
+        positions = reference.convolve(np.concatenate(described, axis=-1), spatial[0])
+        attention = attention * reference.sigmoid(positions)
     return x * attention + (x if layer.residual else 0)
 
 
@@ -66,7 +66,7 @@ def test_equals_plain_loops(previous, maxima, residual, spatial):
             np.testing.assert_allclose(output, plain(layer, x, p), atol=1e-5)
 
 
-def test_iram_is_llam_with_places():
+def test_iram_is_llam_with_spatial_attention():
     features, before = np.random.default_rng(0).normal(size=(2, 2, 6, 6, 8))
     llam, iram = LosslessAttention(spatial=True), InformationReuseAttention()
     llam(features, before), iram(features, before)
@@ -88,11 +88,11 @@ def test_channels_look_at_the_previous_map():
 
 def test_a_missing_or_other_previous_map_is_refused():
     features = np.zeros((1, 4, 4, 8))
-    with pytest.raises(ValueError, match="Received: previous shape=None"):
+    with pytest.raises(ValueError, match="previous must have.*got shape None"):
         LosslessAttention()(features)
-    with pytest.raises(ValueError, match=r"previous shape=\(1, 4, 4, 4\).*1x1"):
+    with pytest.raises(ValueError, match=r"got shape \(1, 4, 4, 4\).*1x1"):
         LosslessAttention()(features, np.zeros((1, 4, 4, 4)))
-    with pytest.raises(ValueError, match="Received: kernel_size=4"):
+    with pytest.raises(ValueError, match="kernel_size must be an odd.*got 4"):
         LosslessAttention(kernel_size=4)
 
 

@@ -32,5 +32,7 @@ def test_equals_plain_loops(shape, ratio):
 
 @pytest.mark.parametrize("ratio", [0, 2.5, None])
 def test_other_ratios_are_refused(ratio):
-    with pytest.raises(ValueError, match="Received: ratio="):
+    with pytest.raises(
+        ValueError, match=f"ratio must be a positive integer, got {ratio}"
+    ):
         SqueezeExcitation(ratio)

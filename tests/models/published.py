@@ -12,9 +12,9 @@ MOBILENET = (
 # torchvision's count without the classifier, and its running means and variances.
 RESNET18 = (11_689_512 - 513_000, 9_600)
 
-# Channels of the slots, and the kernel that ECA, LLAM and IRAM have there.
-MOBILENET_SLOTS = (128, 256, 512, 512, 512, 512, 512)
-RESNET18_SLOTS = (64, 64, 128, 128, 256, 256, 512, 512)
+# Channels at the insertion points, and the kernel that ECA, LLAM and IRAM have there.
+MOBILENET_CHANNELS = (128, 256, 512, 512, 512, 512, 512)
+RESNET18_CHANNELS = (64, 64, 128, 128, 256, 256, 512, 512)
 KERNEL = {64: 3, 128: 5, 256: 5, 512: 5}
 COSTS = {
     "none": lambda c: 0,

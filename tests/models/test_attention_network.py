@@ -8,9 +8,9 @@ from tests.contract import ModelContract, count
 from tests.models.published import (
     COSTS,
     MOBILENET,
-    MOBILENET_SLOTS,
+    MOBILENET_CHANNELS,
     RESNET18,
-    RESNET18_SLOTS,
+    RESNET18_CHANNELS,
 )
 
 
@@ -23,38 +23,46 @@ class TestContract(ModelContract):
         "dropout": 0.1,
     }
     parameters = (
-        MOBILENET[0] + sum(map(COSTS["cbam"], MOBILENET_SLOTS)) + 512 * 3 + 3,
+        MOBILENET[0] + sum(map(COSTS["cbam"], MOBILENET_CHANNELS)) + 512 * 3 + 3,
         MOBILENET[1],
     )
 
 
 @pytest.mark.parametrize("attention", COSTS)
-def test_attentions_stand_in_the_same_slots(attention):
+def test_attentions_have_the_same_insertion_points(attention):
     assert set(COSTS) == set(ATTENTIONS)
     model = AttentionNetwork(7, input_size=48, attention=attention)
-    expected = RESNET18[0] + sum(map(COSTS[attention], RESNET18_SLOTS)) + 512 * 7 + 7
+    expected = RESNET18[0] + sum(map(COSTS[attention], RESNET18_CHANNELS)) + 512 * 7 + 7
     assert count(model.trainable_weights) == expected
     layers = [layer.name for layer in model.get_layer("backbone").layers]
-    slots = [name for name in layers if name.endswith("attention")]
-    assert len(slots) == (0 if attention == "none" else 8)
+    inserted = [name for name in layers if name.endswith("attention")]
+    assert len(inserted) == (0 if attention == "none" else 8)
 
 
-def test_papers_are_this_network():
+def test_papers_are_this_network(images):
     for model, attention in ((LLAM, "llam"), (IRAM, "iram")):
         for backbone in ("resnet18", "mobilenet_v1"):
             theirs = model(7, input_size=48, backbone=backbone)
             ours = AttentionNetwork(
                 7, input_size=48, backbone=backbone, attention=attention
             )
-            shapes = [[w.shape for w in each.weights] for each in (theirs, ours)]
-            assert shapes[0] == shapes[1]
+            both = [
+                [(w.path, w.shape) for layer in each.layers for w in layer.weights]
+                for each in (theirs, ours)
+            ]
+            assert both[0] == both[1]
+            ours.set_weights(theirs.get_weights())
+            np.testing.assert_array_equal(
+                theirs.predict(images[:2], verbose=0),
+                ours.predict(images[:2], verbose=0),
+            )
 
 
 def test_an_attention_of_your_own(images):
-    slots = []
+    seen = []
 
     def mine(features, previous, name):
-        slots.append((features.shape, previous.shape))
+        seen.append((features.shape, previous.shape))
         return LosslessAttention(residual=True, spatial=True, name=name)(
             features, previous
         )
@@ -62,18 +70,21 @@ def test_an_attention_of_your_own(images):
     model = AttentionNetwork(
         7, input_size=48, backbone="mobilenet_v1", attention=mine, backbone_weights=None
     )
-    assert len(slots) == 7
-    assert all(features == previous for features, previous in slots)
+    assert len(seen) == 7
+    assert all(features == previous for features, previous in seen)
     assert model.predict(images[:2], verbose=0).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"attention": "best"}, "none, se, eca.*Received: attention='best'"),
-        ({"backbone": "resnet"}, "mobilenet_v1, resnet18.*Received: backbone='resnet'"),
-        ({"input_size": 32}, "Received: input_size=32"),
-        ({"num_classes": 1}, "Received: num_classes=1"),
+        ({"attention": "best"}, "attention must be one of none, se, eca.*got 'best'"),
+        (
+            {"backbone": "resnet"},
+            "backbone must be .*mobilenet_v1, resnet18.*got 'resnet'",
+        ),
+        ({"input_size": 32}, "input_size must be an integer of at least 48, got 32"),
+        ({"num_classes": 1}, "num_classes must be an integer of at least 2, got 1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -83,7 +94,9 @@ def test_bad_arguments_are_refused(arguments, message):
 
 def test_missing_backbone_weights_are_refused():
     for weights in ("nowhere.h5", "imagenet"):
-        with pytest.raises(FileNotFoundError, match=f"Received: weights='{weights}'"):
+        with pytest.raises(
+            FileNotFoundError, match=f"backbone_weights must .*got '{weights}'"
+        ):
             AttentionNetwork(7, input_size=48, backbone_weights=weights)
 
 

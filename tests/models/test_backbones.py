@@ -1,7 +1,10 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
 
+from keras_fer import models
 from keras_fer.models import backbones
 from tests.contract import count, disturb
 
@@ -66,7 +69,7 @@ def test_mobilenet_is_cut_anywhere(images):
         np.testing.assert_allclose(
             maps[stride], expected.predict(x, verbose=0), atol=1e-5
         )
-        np.testing.assert_array_equal(backbones.last_map(maps), maps[stride])
+        np.testing.assert_array_equal(backbones.last_feature_map(maps), maps[stride])
 
 
 def test_vgg_sees_images_as_its_weights_expect_them():
@@ -81,8 +84,8 @@ def test_vgg_sees_images_as_its_weights_expect_them():
     )
 
 
-def test_slots_get_what_the_block_received():
-    """F_prev of the first slot is the output of the layer before the block."""
+def test_insertion_points_get_what_the_block_received():
+    """F_prev of the first point is the output of the layer before the block."""
     taken = {}
 
     def attention(features, previous, name):
@@ -124,7 +127,19 @@ def test_weights_come_back(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_no_model_downloads_weights_unless_asked():
+    functions = [getattr(models, name) for name in models.__all__]
+    functions = [each for each in functions if inspect.isfunction(each)]
+    assert len(functions) == 5
+    for each in functions:
+        assert inspect.signature(each).parameters["backbone_weights"].default is None
+    for each in backbones.BACKBONES.values():
+        assert inspect.signature(each).parameters["weights"].default is None
+
+
 def test_other_cuts_are_refused():
     for build in backbones.BACKBONES.values():
-        with pytest.raises(ValueError, match="stride_8.*Received: cut='conv_dw_99'"):
+        with pytest.raises(
+            ValueError, match="cut must be .*stride_8.*got 'conv_dw_99'"
+        ):
             build(64, "conv_dw_99", weights=None)

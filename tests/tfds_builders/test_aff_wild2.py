@@ -23,12 +23,12 @@ class TestExpr8(TestExpr7):
 
 
 @pytest.mark.slow
-class TestExpr7Derived(TestExpr7):
+class TestExpr7Corrupted(TestExpr7):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
 @pytest.mark.slow
-class TestExpr8Derived(TestExpr8):
+class TestExpr8Corrupted(TestExpr8):
     BUILDER_CONFIG_NAMES_TO_TEST = ["expr_8_masked", "expr_8_occluded"] + [
         "expr_8_corrupted"
     ]
@@ -69,7 +69,7 @@ def test_other_is_left_out_and_counted(tmp_path):
     builder = build(Builder, tmp_path, "expr_8")
     assert builder.info.features["label"].names == list(LABELS[:7])
     skipped = builder.info.metadata["skipped"]
-    assert skipped["label 7 is no expression"] == {
+    assert skipped["label 7 is not an expression"] == {
         "count": 1,
         "first": ["video2_right/00002"],
     }
@@ -95,7 +95,7 @@ def spoil(root):
     both = {
         "label 8 outside the codes": [31],
         "label 7 outside the codes": [32],
-        "line is not one whole number": [33, 34, 35],
+        "line is not an integer": [33, 34, 35],
         "image is missing": [36],
         "image is damaged": [37],
         "image of size 112x111": [38],
@@ -108,7 +108,7 @@ def spoil(root):
         for reason, frames in both.items()
     }
     first = ["1-30-1280x720/00003", *(f"long/{i:05d}" for i in range(1, 20))]
-    expected["label -1 is no expression"] = (62, first)
+    expected["label -1 is not an expression"] = (62, first)
     expected["video has no crops"] = (1, ["unseen"])
     return expected
 
@@ -153,7 +153,7 @@ def test_workers_in_processes_of_their_own_count_the_same(root, tmp_path):
 def test_codes_in_another_order_are_not_taken(root, tmp_path, header):
     path = root / "EXPR_Set" / "Validation_Set" / "video9.txt"
     path.write_text(f"{header}\n6\n")
-    with pytest.raises(ValueError, match=rf"video9.txt .*Received: '{header}'"):
+    with pytest.raises(ValueError, match=rf"video9.txt .*got '{header}'"):
         build(Builder, tmp_path)
     assert left_over(tmp_path) == []
 

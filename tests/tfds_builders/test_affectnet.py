@@ -115,6 +115,7 @@ class TestSmallSeven(TestFullSeven):
     BUILDER_CONFIG_NAMES_TO_TEST = ["small_7"]
 
 
+@pytest.mark.slow
 class TestSmallEight(TestFullSeven):
     SPLITS = {"train": 3, "validation": 2}
     BUILDER_CONFIG_NAMES_TO_TEST = ["small_8"]
@@ -124,23 +125,23 @@ FAMILIES = ("masked", "occluded", "corrupted")
 
 
 @pytest.mark.slow
-class TestDerivedFullSeven(TestFullSeven):
+class TestCorruptedFullSeven(TestFullSeven):
     BUILDER_CONFIG_NAMES_TO_TEST = list(FAMILIES)
 
 
 @pytest.mark.slow
-class TestDerivedFullEight(TestFullEight):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"full_8_{way}" for way in FAMILIES]
+class TestCorruptedFullEight(TestFullEight):
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"full_8_{family}" for family in FAMILIES]
 
 
 @pytest.mark.slow
-class TestDerivedSmallSeven(TestSmallSeven):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_7_{way}" for way in FAMILIES]
+class TestCorruptedSmallSeven(TestSmallSeven):
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_7_{family}" for family in FAMILIES]
 
 
 @pytest.mark.slow
-class TestDerivedSmallEight(TestSmallEight):
-    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_8_{way}" for way in FAMILIES]
+class TestCorruptedSmallEight(TestSmallEight):
+    BUILDER_CONFIG_NAMES_TO_TEST = [f"small_8_{family}" for family in FAMILIES]
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def counts(builder):
 
 
 def nothing_is_left(root):
-    """Of a build that failed, but for the names of the configs."""
+    """Whether a failed build left no file except the names of the configs."""
     files = [path for path in (root / "built").rglob("*") if path.is_file()]
     return all(path.parent.name == ".config" for path in files)
 
@@ -201,7 +202,7 @@ def test_full(root):
             np.testing.assert_array_equal(
                 example["image"], whole[y : y + height, x : x + width]
             )
-            # Fractions of the crop lead back to the places in the whole image.
+            # Fractions of the crop lead back to the points in the whole image.
             np.testing.assert_allclose(
                 example["landmarks"] * (width, height) + (x, y), POINTS, atol=1e-4
             )
@@ -216,13 +217,16 @@ def test_default_is_full_seven_and_counts_what_it_leaves_out(root):
     # Contempt is in pose_30 too, but it is one image, missing from one split.
     ids = [path_of(number).removesuffix(".jpg") for number in (7, 8, 11)]
     assert builder.info.metadata["skipped"] == {
-        "occlusion list: double line": {"count": 1, "first": [f"val/0/{9:056x}/"]},
-        "pose_45 list: line that names no known image": {
+        "occlusion list: line is a duplicate": {
+            "count": 1,
+            "first": [f"val/0/{9:056x}/"],
+        },
+        "pose_45 list: line names no known image": {
             "count": 1,
             "first": [f"3/{99:056x}/8.jpg"],
         },
         "contempt is not among the classes": {"count": 2, "first": [ids[0], ids[2]]},
-        "label 10 is no expression": {"count": 1, "first": [ids[1]]},
+        "label 10 is not an expression": {"count": 1, "first": [ids[1]]},
     }
     # The same when read back, and no file beside those of TFDS.
     again = Builder(data_dir=root / "built")
@@ -265,7 +269,11 @@ def test_small(root):
     assert counts(builder) == {}
 
 
-def test_bad_rows_and_images_are_skipped_and_named(root):
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory):
+    """A builder of the full release with rows and images of all kinds."""
+    root = tmp_path_factory.mktemp("damaged")
+    write(root / "manual")
     without_subsets(root)
     images = released(root) / "Manually_Annotated_Images"
     (images / path_of(0)).unlink()
@@ -281,57 +289,52 @@ def test_bad_rows_and_images_are_skipped_and_named(root):
         for number, box in {24: (48, 0, 9, 9), 25: (3, 3, -1, -1)}.items():
             draw(images / path_of(number), SIZE)
             rows.writerow(row(number, 1, box=box))
+        # A box that reaches beyond the image, and no landmarks.
+        draw(images / path_of(30), SIZE)
+        rows.writerow(row(30, 1, box=(-8, -4, 100, 24)))
+        fields = row(31, 1)
+        fields[5] = "NULL"
+        draw(images / path_of(31), SIZE)
+        rows.writerow(fields)
+        # More skips than names are kept.
+        rows.writerows(row(number, 9) for number in range(100, 150))
         file.write("\n\n")
-        file.write(",".join(map(str, row(26, 1)))[:80])  # cut off, without a line end
-    builder = build(Builder, root)
-    found = examples(builder)["train"]
-    assert {int(id.split("/")[1], 16) for id in found} == {2, 3, 4, 5, 6}
+        file.write(",".join(map(str, row(26, 1)))[:80])  # truncated, without a line end
+    return build(Builder, root)
+
+
+def test_bad_rows_and_images_are_skipped_and_named(damaged):
+    found = examples(damaged)["train"]
+    assert {int(id.split("/")[1], 16) for id in found} == {2, 3, 4, 5, 6, 30, 31}
+    facts = dict(damaged.info.metadata["skipped"])
+    many = facts.pop("label 9 is not an expression")
+    assert many["count"] == 50
+    assert len(many["first"]) == len(set(many["first"])) == 20
     skipped = {
-        reason: [int(id.split("/")[1], 16) for id in facts["first"]]
-        for reason, facts in builder.info.metadata["skipped"].items()
+        reason: [int(id.split("/")[1], 16) for id in fact["first"]]
+        for reason, fact in facts.items()
     }
     assert skipped == {
         "image is missing": [0],
         "image is damaged (OSError)": [1],
-        "another row of the same image": [2],
+        "row is a duplicate": [2],
         "label 11 outside the codes": [20],
         "label 'happy' outside the codes": [21],
-        "row whose values are no numbers": [22, 23],
+        "row has values that are not numbers": [22, 23],
         "face box is empty or outside the image": [24, 25],
-        "row of 6 fields, not 9": [26],
+        "row has 6 fields, not 9": [26],
         "contempt is not among the classes": [7, 11],
-        "label 10 is no expression": [8],
+        "label 10 is not an expression": [8],
     }
-    facts = builder.info.metadata["skipped"].values()
-    assert all(fact["count"] == len(fact["first"]) for fact in facts)
+    assert all(fact["count"] == len(fact["first"]) for fact in facts.values())
 
 
-def test_missing_landmarks_and_a_box_over_the_edge(root):
-    without_subsets(root)
-    images = released(root) / "Manually_Annotated_Images"
-    with open(training(root), "a", newline="") as file:
-        fields = row(30, 1, box=(-8, -4, 100, 24))
-        draw(images / path_of(30), SIZE)
-        csv.writer(file).writerow(fields)
-        fields = row(31, 1)
-        fields[5] = "NULL"
-        draw(images / path_of(31), SIZE)
-        csv.writer(file).writerow(fields)
-    found = examples(build(Builder, root))["train"]
+def test_missing_landmarks_and_a_box_over_the_edge(damaged):
+    found = examples(damaged)["train"]
     over = found[path_of(30).removesuffix(".jpg")]
     assert over["image"].shape == (20, 48, 3)
     np.testing.assert_allclose(over["landmarks"] * (48, 20), POINTS, atol=1e-4)
     assert np.isnan(found[path_of(31).removesuffix(".jpg")]["landmarks"]).all()
-
-
-def test_more_skips_than_names(root):
-    without_subsets(root)
-    with open(training(root), "a", newline="") as file:
-        csv.writer(file).writerows(row(number, 9) for number in range(100, 150))
-    skipped = build(Builder, root).info.metadata["skipped"]
-    facts = skipped["label 9 is no expression"]
-    assert facts["count"] == 50
-    assert len(facts["first"]) == len(set(facts["first"])) == 20
 
 
 def test_bad_files_of_the_small_release(root):
@@ -358,11 +361,11 @@ def test_bad_files_of_the_small_release(root):
     skipped = builder.info.metadata["skipped"]
     assert skipped["image is missing"]["first"] == ["train_set/0"]
     assert skipped["no label"]["first"] == [f"train_set/{n}" for n in (50, 51, 52)]
-    assert skipped["annotation exp is damaged, so left out"]["first"] == [
+    assert skipped["annotation exp is damaged and ignored"]["first"] == [
         "51_exp.npy",
         "52_exp.npy",
     ]
-    assert skipped["annotation lnd is damaged, so left out"]["first"] == ["53_lnd.npy"]
+    assert skipped["annotation lnd is damaged and ignored"]["first"] == ["53_lnd.npy"]
     assert skipped["annotation val is missing"]["first"] == ["50_val.npy", "53_val.npy"]
 
 
@@ -386,7 +389,7 @@ def test_incomplete_tree(root, missing, config):
 def test_a_list_without_its_header(root):
     lines = training(root).read_text().splitlines(keepends=True)
     training(root).write_text("".join(lines[1:]))
-    with pytest.raises(ValueError, match="put this line on top"):
+    with pytest.raises(ValueError, match="put it on top"):
         build(Builder, root)
     assert nothing_is_left(root)
 
@@ -417,7 +420,7 @@ def test_workers_in_other_processes(root):
 
 @pytest.mark.slow
 def test_command_line(root):
-    # The command imports it whatever it is asked to do, and TFDS does not install it.
+    # Every subcommand imports it, and TFDS does not install it.
     pytest.importorskip("mlcroissant")
     subprocess.run(
         [

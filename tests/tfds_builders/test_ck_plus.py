@@ -14,14 +14,14 @@ SEQUENCES = {"fold_0": 2} | {f"fold_{i}": 1 for i in range(1, 10)}
 CODES = "anger contempt disgust fear happiness sadness surprise".split()
 
 
-def names(corruption):
+def names(corrupted):
     """Number of images a sequence -> names of the configs that take as many."""
     return {
         count: [
             config.name
             for config in Builder.BUILDER_CONFIGS
             if config.frames + config.neutral == count
-            and (config.corruption is not None) == corruption
+            and (config.family is not None) == corrupted
         ]
         for count in (1, 2, 3, 4)
     }
@@ -52,22 +52,22 @@ class TestLast3Neutral(TestLast):
 
 
 @pytest.mark.slow
-class TestLastDerived(TestLast):
+class TestLastCorrupted(TestLast):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[1]
 
 
 @pytest.mark.slow
-class TestLastNeutralDerived(TestLastNeutral):
+class TestLastNeutralCorrupted(TestLastNeutral):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[2]
 
 
 @pytest.mark.slow
-class TestLast3Derived(TestLast3):
+class TestLast3Corrupted(TestLast3):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[3]
 
 
 @pytest.mark.slow
-class TestLast3NeutralDerived(TestLast3Neutral):
+class TestLast3NeutralCorrupted(TestLast3Neutral):
     BUILDER_CONFIG_NAMES_TO_TEST = names(True)[4]
 
 
@@ -181,7 +181,7 @@ def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
     assert {
         reason.partition(" (")[0]: one["first"] for reason, one in skipped.items()
     } == {
-        "emotion file without one whole number": [
+        "emotion file has no single integer": [
             "S005_001_00000005_emotion.txt",
             "S005_003_00000005_emotion.txt",
         ],
@@ -207,7 +207,7 @@ def test_a_sequence_too_short(root, tmp_path):
 def test_nothing_is_left_of_a_build_that_fails(root, tmp_path):
     shutil.rmtree(root / "Emotion" / "S005")
     shutil.rmtree(root / "Emotion" / "S012")
-    with pytest.raises(ValueError, match="Received: 9"):
+    with pytest.raises(ValueError, match="at least 10 subjects, got 9"):
         build(Builder, tmp_path)
     shutil.rmtree(root / "Emotion")
     with pytest.raises(FileNotFoundError, match="no folder .*/Emotion. Ask for CK"):

@@ -17,7 +17,7 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestBuilder):
+class TestCorrupted(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
@@ -49,9 +49,9 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
     assert {
         reason.partition(" (")[0]: one["first"] for reason, one in skipped.items()
     } == {
-        "folder is no expression": ["8"],
+        "folder is not an expression": ["8"],
         "image is damaged": ["fear/1.jpg"],
-        "file is no image": ["fear/Thumbs.db"],
+        "file is not an image": ["fear/Thumbs.db"],
     }
 
 
@@ -59,7 +59,7 @@ def test_numbered_folders_are_not_guessed(tmp_path):
     root = fed_ro(tmp_path / "manual")
     for i, path in enumerate(sorted(root.iterdir())):
         path.rename(root / str(i))
-    with pytest.raises(FileNotFoundError, match="(?s)Received: 0, 1, 2.*number the"):
+    with pytest.raises(FileNotFoundError, match="(?s)has 0, 1, 2.*number the"):
         build(Builder, tmp_path)
     root.rename(tmp_path / "manual" / "other")
     with pytest.raises(FileNotFoundError, match=r"no folder .*fed_ro"):

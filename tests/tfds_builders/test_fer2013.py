@@ -29,7 +29,7 @@ class TestDummyData(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(tfds.testing.DatasetBuilderTestCase):
+class TestCorrupted(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     SPLITS = {"train": 4, "public_test": 1, "private_test": 1}
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
@@ -143,7 +143,10 @@ def test_bad_rows_are_counted_and_the_rest_goes_on(tmp_path, arrays):
         ("", "no column"),
         ("emotion,pixels\n1,2\n", "no column Usage"),
         ("emotion,pixels,Usage\n", "no row with a Usage"),
-        ("emotion,pixels,Usage\n0,1 2,Training\n", "No usable face for split train"),
+        (
+            "emotion,pixels,Usage\n0,1 2,Training\n",
+            "has no usable face for split train",
+        ),
     ],
 )
 def test_a_csv_without_anything_usable_is_an_error(tmp_path, content, message):
@@ -221,7 +224,7 @@ def test_folders_of_images(tmp_path, arrays, folders, splits):
 def test_two_folders_for_one_split_are_an_error(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "Training").mkdir()
-    with pytest.raises(ValueError, match="Two folders for split train"):
+    with pytest.raises(ValueError, match="Two folders are split train"):
         build(tmp_path, tmp_path / "data")
 
 

@@ -38,17 +38,17 @@ class TestAll(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestMajorityDerived(TestMajority):
+class TestMajorityCorrupted(TestMajority):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
 @pytest.mark.slow
-class TestVotesDerived(TestVotes):
+class TestVotesCorrupted(TestVotes):
     BUILDER_CONFIG_NAMES_TO_TEST = ["votes_masked", "votes_occluded", "votes_corrupted"]
 
 
 @pytest.mark.slow
-class TestAllDerived(TestAll):
+class TestAllCorrupted(TestAll):
     BUILDER_CONFIG_NAMES_TO_TEST = ["all_masked", "all_occluded", "all_corrupted"]
 
 
@@ -196,7 +196,7 @@ def test_bad_rows_are_counted_and_the_rest_goes_on(tmp_path, files):
         "row has a wrong number of fields": 1,
         "row has damaged pixels": 1,
         "votes have a wrong number of fields": 1,
-        "votes are no numbers": 1,
+        "votes are not integers": 1,
         "no expression by the rule 'majority'": 1,
     }
     assert list(examples(builder, "train")) == [5]
@@ -216,8 +216,8 @@ def test_challenge_lists_name_faces_of_the_private_test(tmp_path, files):
     (row,) = examples(builder, "pose_30")
     assert row == 10 and sorted(examples(builder, "private_test")) == [10, 11]
     assert skipped(builder) == {
-        "pose_30 list: double line": 1,
-        "pose_30 list: line that names no known image": 1,
+        "pose_30 list: line is a duplicate": 1,
+        "pose_30 list: line names no known image": 1,
     }
 
 
@@ -254,7 +254,7 @@ def test_files_that_are_not_about_the_same_rows(tmp_path, files, name, edit, mes
 @pytest.mark.parametrize("name", ["fer2013.csv", "fer2013new.csv"])
 def test_a_missing_file_says_what_to_place_where(tmp_path, files, name):
     (tmp_path / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"No {name}"):
+    with pytest.raises(FileNotFoundError, match=f"has no {name}"):
         build(tmp_path, tmp_path / "data")
 
 

@@ -15,7 +15,7 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestBuilder):
+class TestCorrupted(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = ["masked", "occluded", "corrupted"]
 
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
         "image is damaged": (1, ["KA.SA1.50"]),
         "image of size 255x256": (1, ["KA.SU1.51"]),
         "label 'XX' outside the codes": (1, ["KA.XX1.52"]),
-        "file name without subject and expression": (1, ["copy of KA.SU1.51.tiff"]),
+        "file name has no subject and expression": (1, ["copy of KA.SU1.51.tiff"]),
     }
     # Built over what is there, it is not counted twice.
     again = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
@@ -78,6 +78,6 @@ def test_nothing_is_left_of_a_build_that_fails(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*jaffe.*Ask for JAFFE"):
         build(Builder, tmp_path)
     (tmp_path / "manual" / "jaffe").mkdir()
-    with pytest.raises(ValueError, match="Received: 0"):
+    with pytest.raises(ValueError, match="at least 10 subjects, got 0"):
         build(Builder, tmp_path)
     assert left_over(tmp_path) == []

@@ -105,12 +105,12 @@ def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
         reason.partition(" (")[0]: one["first"] for reason, one in skipped.items()
     } == {
         "sequence is too short": ["VL/Strong/P001/Anger"],
-        "file is no frame": ["VL/Strong/P002/Disgust/Thumbs.db"],
+        "file is not a frame": ["VL/Strong/P002/Disgust/Thumbs.db"],
         "image is damaged": ["VL/Strong/P002/Disgust/003"],
         "label 'Happy' outside the codes": [
             f"VL/Strong/P004/Happy/00{i}" for i in (2, 3, 4)
         ],
-        "file outside a sequence": ["VL/Strong/P004/notes.txt"],
+        "file is outside a sequence": ["VL/Strong/P004/notes.txt"],
     }
     # Sixteen sequences and a copied one, less the two left out and a frame.
     assert builder.info.splits.total_num_examples == 3 * (16 + 1 - 2) - 1
@@ -121,6 +121,6 @@ def test_nothing_is_left_of_a_build_that_fails(root, tmp_path):
         build(Builder, tmp_path, "ni_weak")
     shutil.rmtree(root / "VL" / "Strong" / "P003")
     shutil.rmtree(root / "VL" / "Strong" / "P004")
-    with pytest.raises(ValueError, match="Received: 9"):
+    with pytest.raises(ValueError, match="at least 10 subjects, got 9"):
         build(Builder, tmp_path)
     assert left_over(tmp_path) == []

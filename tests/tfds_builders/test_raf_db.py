@@ -68,9 +68,9 @@ class TestDummyData(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestDummyData):
+class TestCorrupted(TestDummyData):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        name for name, config in Builder.builder_configs.items() if config.corruption
+        name for name, config in Builder.builder_configs.items() if config.family
     ]
 
 
@@ -156,11 +156,11 @@ def test_subsets_are_parts_of_the_test_split(root):
     }
     np.testing.assert_equal(found["pose_45"]["test_0003"], found["test"]["test_0003"])
     assert builder.info.metadata["skipped"] == {
-        "occlusion list: double line": {
+        "occlusion list: line is a duplicate": {
             "count": 1,
             "first": ["test_0001_aligned 4 3"],
         },
-        "pose_45 list: line that names no known image": {
+        "pose_45 list: line names no known image": {
             "count": 1,
             "first": ["9/test_9999_aligned.jpg"],
         },
@@ -201,9 +201,9 @@ def test_damaged_annotations_are_left_out_and_counted(root):
         assert found[name]["race"] == -1
         np.testing.assert_array_equal(found[name]["bbox"], [0, 0, 1, 1])
     assert counts(builder) == {
-        "annotation file is damaged, so left out": 4,
+        "annotation file is damaged and ignored": 4,
         "annotation file is missing": 1,
-        "face box is damaged, so left out": 1,
+        "face box is damaged and ignored": 1,
     }
 
 
@@ -231,8 +231,8 @@ def test_bad_images_and_labels_are_skipped_once(root):
     assert skipped["image is missing"] == {"count": 1, "first": ["test_0001"]}
     assert skipped["image of size 100x99"]["first"] == ["train_00002"]
     assert skipped["label 8 outside the codes"]["first"] == ["train_00003"]
-    assert skipped["double label line"]["first"] == ["train_00004.jpg 5"]
-    assert skipped["label line that is not 'NAME.jpg CODE'"]["first"] == [
+    assert skipped["label line is a duplicate"]["first"] == ["train_00004.jpg 5"]
+    assert skipped["label line is not 'NAME.jpg CODE'"]["first"] == [
         "train_5",
         "valid_0001.jpg 1",
     ]
@@ -280,7 +280,7 @@ def test_incomplete_tree(root, missing, config):
 def test_label_file_without_a_usable_line(root):
     labels = basic(root) / "EmoLabel" / "list_patition_label.txt"
     labels.write_text("test_0001.jpg 1\n")
-    with pytest.raises(ValueError, match="No image to build 'train' of"):
+    with pytest.raises(ValueError, match="has no line of split 'train'"):
         build(Builder, root)
     assert nothing_is_left(root)
 

@@ -15,9 +15,9 @@ class TestBuilder(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.mark.slow
-class TestDerived(TestBuilder):
+class TestCorrupted(TestBuilder):
     BUILDER_CONFIG_NAMES_TO_TEST = [
-        config.name for config in Builder.BUILDER_CONFIGS if config.corruption
+        config.name for config in Builder.BUILDER_CONFIGS if config.family
     ]
 
 
@@ -68,5 +68,5 @@ def test_what_cannot_be_used_is_skipped_and_counted(tmp_path):
     } == {
         "label 'Contempt' outside the codes": ["Val/Contempt/FilmVal_0000.png"],
         "image is damaged": ["Val/Sad/FilmVal_0000.png"],
-        "file is no image": ["Val/Sad/list.txt"],
+        "file is not an image": ["Val/Sad/list.txt"],
     }

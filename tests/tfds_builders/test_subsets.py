@@ -40,15 +40,15 @@ def test_order_of_the_list_windows_line_ends_and_blank_lines(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("test_0001_aligned 3 4 5", "line of the wrong fields"),
-        ("test_0001_aligned three", "line of the wrong fields"),
-        ("3 test_0001_aligned", "line of the wrong fields"),
-        ("test_0003_aligned 3 4", "line that names no known image"),
-        ("test_00011.jpg", "line that names no known image"),
-        ("x_fer0032220.png", "line that names no known image"),
-        ("\udcff\udcfe", "line that names no known image"),
-        ("test_0001/test_0002.jpg", "line that names several images"),
-        ("3/test_0002_aligned.jpg", "double line"),
+        ("test_0001_aligned 3 4 5", "line has wrong fields"),
+        ("test_0001_aligned three", "line has wrong fields"),
+        ("3 test_0001_aligned", "line has wrong fields"),
+        ("test_0003_aligned 3 4", "line names no known image"),
+        ("test_00011.jpg", "line names no known image"),
+        ("x_fer0032220.png", "line names no known image"),
+        ("\udcff\udcfe", "line names no known image"),
+        ("test_0001/test_0002.jpg", "line names several images"),
+        ("3/test_0002_aligned.jpg", "line is a duplicate"),
     ],
 )
 def test_problems_are_named_and_the_rest_is_read(tmp_path, line, reason):
@@ -74,8 +74,8 @@ def test_only_lists_that_are_there_make_subsets(tmp_path):
     found = read_subsets(tmp_path, KNOWN, lambda *skip: skips.append(skip))
     assert found == {"pose_30": {1}}
     assert skips == [
-        ("pose_30 list: double line", "0/test_0001.jpg"),
-        ("pose_45 list: line that names no known image", "0/test_0009.jpg"),
-        ("list that names no image at all, so no split", "pose_45"),
+        ("pose_30 list: line is a duplicate", "0/test_0001.jpg"),
+        ("pose_45 list: line names no known image", "0/test_0009.jpg"),
+        ("list names no known image, so it gives no split", "pose_45"),
     ]
     assert read_subsets(tmp_path / "absent", KNOWN, None) == {}

@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_fer.models import AttentionNetwork
 from keras_fer.models.backbones import freeze_batch_norm
 from keras_fer.training import PrivilegedAttribution
-from keras_fer.training.distributed import _keras_can, multi_worker
+from keras_fer.training.distributed import keras_supports, multi_worker
 from tests.training.test_attribution import faces, smooth
 
 # Two epochs of two global batches; the evaluated ones end with an incomplete batch.
@@ -86,7 +86,7 @@ def compare(make, strategy):
                 results[f"plain_{method}"] = "works"
             except Exception as error:
                 results[f"plain_{method}"] = f"{type(error).__name__}: {error}"
-        results["keras_can"] = _keras_can(strategy)
+        results["keras_supports"] = keras_supports(strategy)
         assert multi_worker(model) is model
     logs = BatchLogs()
     history = model.fit(

@@ -132,10 +132,10 @@ def test_logs_of_a_batch_are_scalars(results, process):
 @pytest.mark.parametrize("model", ["zoo", "pal"])
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
 def test_plain_keras_fails(results, method, model):
-    """If this no longer fails, Keras is mended: drop keras_fer/training/distributed."""
+    """If this no longer fails, Keras works: drop keras_fer/training/distributed."""
     message = str(results[f"worker_0/{model}/plain_{method}"])
     assert "PerReplica" in message or "reduction dimension 0" in message, message
-    assert not results[f"worker_0/{model}/keras_can"]
+    assert not results[f"worker_0/{model}/keras_supports"]
 
 
 def test_models_built_outside_the_scope_are_refused(results):

@@ -1,8 +1,13 @@
+import keras
 import numpy as np
 import pytest
 
 from keras_fer.training import landmark_heatmap
-from keras_fer.training.heatmaps import INNER_LANDMARKS, check_heatmap
+from keras_fer.training.heatmaps import (
+    INNER_LANDMARKS,
+    average_heatmap,
+    check_heatmap,
+)
 
 
 def plain(landmarks, height, width, sigma, fine=40):
@@ -56,6 +61,49 @@ def test_landmarks_outside_the_image_leave_no_trace():
     assert heatmap.max(axis=(1, 2)).tolist() == [0, 0, 1]
 
 
+def plain_average(heatmap, height, width):
+    """Each position in turn, pixel by pixel, weighted by the area they share."""
+    old_height, old_width = heatmap.shape
+    result = np.zeros((height, width))
+    for i, j in np.ndindex(height, width):
+        top, left = i * old_height / height, j * old_width / width
+        bottom, right = top + old_height / height, left + old_width / width
+        for y, x in np.ndindex(old_height, old_width):
+            shared_height = max(0, min(bottom, y + 1) - max(top, y))
+            shared_width = max(0, min(right, x + 1) - max(left, x))
+            result[i, j] += heatmap[y, x] * shared_height * shared_width
+    return result * height * width / (old_height * old_width)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (14, 14), (5, 7), (1, 1), (48, 36), (50, 40)])
+def test_heatmaps_are_averaged_over_the_area_of_each_position(size):
+    heatmap = np.random.default_rng(0).random((2, 48, 36)).astype("float32")
+    received = np.asarray(average_heatmap(heatmap, size))
+    assert received.shape == (2, *size) and received.dtype == "float32"
+    for each, average in zip(heatmap, received, strict=True):
+        np.testing.assert_allclose(average, plain_average(each, *size), atol=1e-6)
+    compiled = keras.Sequential(
+        [
+            keras.Input((None, None)),
+            keras.layers.Lambda(lambda x: average_heatmap(x, size)),
+        ]
+    )
+    np.testing.assert_allclose(
+        compiled.predict(heatmap, verbose=0), received, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("sigma", [3 / 224, 0.08])
+def test_an_average_is_the_heatmap_drawn_at_the_smaller_size(sigma):
+    landmarks = np.random.default_rng(0).random((3, 51, 2))
+    average = np.asarray(
+        average_heatmap(landmark_heatmap(landmarks, 48, sigma), (6, 6))
+    )
+    average = average / average.max(axis=(1, 2), keepdims=True)
+    expected = landmark_heatmap(landmarks, 6, sigma)
+    np.testing.assert_allclose(average, expected, atol=1e-5)
+
+
 def test_inner_landmarks_are_51_without_the_jaw():
     assert len(range(68)[INNER_LANDMARKS]) == 51 and range(68)[INNER_LANDMARKS][0] == 17
 
@@ -63,11 +111,11 @@ def test_inner_landmarks_are_51_without_the_jaw():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((4, 2)), 8), r"Received: shape=\(4, 2\)"),
-        ((np.zeros((1, 4, 3)), 8), r"Received: shape=\(1, 4, 3\)"),
-        ((np.zeros((1, 4, 2)), 0), "Received: size=0"),
-        ((np.zeros((1, 4, 2)), (8, 2.5)), r"Received: size=\(8, 2.5\)"),
-        ((np.zeros((1, 4, 2)), 8, 0), "Received: sigma=0"),
+        ((np.zeros((4, 2)), 8), r"landmarks must .*got \(4, 2\)"),
+        ((np.zeros((1, 4, 3)), 8), r"landmarks must .*got \(1, 4, 3\)"),
+        ((np.zeros((1, 4, 2)), 0), "size must be .*got 0"),
+        ((np.zeros((1, 4, 2)), (8, 2.5)), r"size must be .*got \(8, 2.5\)"),
+        ((np.zeros((1, 4, 2)), 8, 0), "sigma must be positive, got 0"),
     ],
 )
 def test_other_arguments_are_refused(arguments, message):
@@ -80,5 +128,5 @@ def test_what_is_no_heatmap_is_refused(value):
     heatmap = np.zeros((4, 3, 3), "float32")
     check_heatmap(heatmap)
     heatmap[2, 1, 1] = value
-    with pytest.raises(ValueError, match="in 1 of 4 faces, the first at index 2"):
+    with pytest.raises(ValueError, match="in 1 of 4 heatmaps, the first at index 2"):
         check_heatmap(heatmap)

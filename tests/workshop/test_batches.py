@@ -7,8 +7,7 @@ import pytest
 from keras import layers
 from sklearn.utils.class_weight import compute_class_weight
 
-from zoo import train
-from zoo.batches import Batches
+from zoo.batches import Batches, Examples, balanced_shares, class_weights
 
 # Twenty-five of one class, five of the other, one of the third.
 CLASSES = np.repeat([0, 1, 2], [25, 5, 1])
@@ -17,8 +16,8 @@ SEED, SIZE, EPOCHS = [7, 1], 8, 4
 STEPS = Batches.per_epoch(len(TARGETS), SIZE) * EPOCHS
 
 
-def batches(take=lambda rows: rows, **options):
-    return Batches(take, TARGETS, SIZE, SEED, STEPS, **options)
+def batches(take=lambda rows: rows, first=0, seed=SEED, steps=STEPS, **options):
+    return Batches(Examples(take, TARGETS, **options), SIZE, seed, steps, first)
 
 
 def colors(rows):
@@ -47,7 +46,7 @@ def test_epochs_are_permutations_without_the_remainder():
 
 
 def test_fewer_images_than_a_batch_are_a_batch():
-    few = Batches(lambda rows: rows, TARGETS[:5], SIZE, SEED, 2)
+    few = Batches(Examples(lambda rows: rows, TARGETS[:5]), SIZE, SEED, 2)
     assert [sorted(few[step][0]) for step in range(2)] == [[0, 1, 2, 3, 4]] * 2
 
 
@@ -60,13 +59,13 @@ def test_a_batch_is_that_of_its_number(make):
     assert len(later) == STEPS - 5
     for step in range(len(later)):
         assert_equal(later[step], expected[5 + step])
-    other = Batches(lambda rows: rows, TARGETS, SIZE, [7, 2], STEPS)
+    other = batches(seed=[7, 2])
     assert set(other[0][0]) != set(batches()[0][0])
 
 
 def test_balanced_sampling_draws_every_class_as_often():
-    shares = train._shares(TARGETS)
-    drawn = Batches(lambda rows: rows, TARGETS, SIZE, SEED, 3000, shares=shares)
+    shares = balanced_shares(TARGETS)
+    drawn = batches(steps=3000, shares=shares)
     counts = sum(drawn[step][1].sum(axis=0) for step in range(3000))
     # Six standard deviations of a share of 24,000.
     np.testing.assert_allclose(counts / counts.sum(), 1 / 3, atol=0.02)
@@ -75,7 +74,7 @@ def test_balanced_sampling_draws_every_class_as_often():
 
 
 def test_class_weights_are_those_of_scikit_learn():
-    weights = train._class_weights(TARGETS)
+    weights = class_weights(TARGETS)
     expected = compute_class_weight("balanced", classes=np.arange(3), y=CLASSES)
     np.testing.assert_allclose(weights, expected[CLASSES], rtol=1e-6)
     rows, _, received = batches(weights=weights)[3]

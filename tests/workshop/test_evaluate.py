@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from keras_fer import models, zoo
+import keras_fer
+from keras_fer import models
 from keras_fer.labels import from_dataset
 from keras_fer.zoo.presets import PRESETS
 from tfds_builders import corruptions
@@ -193,19 +194,23 @@ def test_a_class_without_faces_counts_as_zero():
     result = shelf.Shelf().evaluations(PRESET)[None]
     result |= {"labels": ["a", "b", "c"], "all": values, "without_duplicates": None}
     text = evaluate.table(result)
-    assert "no faces, so 0 in the averages: c" in text
+    assert "no faces, counted as 0 in the averages: c" in text
     assert "without duplicates: every image occurs in train" in text
 
 
 @pytest.mark.parametrize(
     ("truth", "probabilities", "message"),
     [
-        ([], np.zeros((0, 2)), "Received: no faces"),
-        ([0, 1], [[0.5, 0.5], [np.nan, np.nan]], r"\[nan, nan\] in row 1, and 1 such"),
+        ([], np.zeros((0, 2)), "There are no faces"),
+        (
+            [0, 1],
+            [[0.5, 0.5], [np.nan, np.nan]],
+            r"\[nan, nan\] in row 1, and 1 such",
+        ),
         ([0], [[0.5, 0.6]], "sum to 1"),
         ([0], [[1.5, -0.5]], "0 or more"),
-        ([0], [[1.0]], r"shape \(1, 1\) for 1 faces and 2 labels"),
-        ([2], [[0.5, 0.5]], "classes from 2 to 2. Expected 0 to 1"),
+        ([0], [[1.0]], r"per label, \(1, 2\), got \(1, 1\)"),
+        ([2], [[0.5, 0.5]], "0 to 1, got 2 to 2"),
     ],
 )
 def test_bad_predictions_are_named(truth, probabilities, message):
@@ -226,22 +231,18 @@ def folder(tmp_path, images):
     return tmp_path
 
 
-def test_the_ways_are_those_of_the_builders():
-    assert evaluate.FAMILIES == corruptions.FAMILIES
-
-
-@pytest.mark.parametrize("way", evaluate.FAMILIES)
-def test_corruptions_images_depend_on_their_row_alone(folder, way):
+@pytest.mark.parametrize("family", evaluate.FAMILIES)
+def test_corrupted_images_depend_on_their_row_alone(folder, family):
     faces = data.fer2013(folder, "public_test")
-    images, kinds = evaluate.derive(faces, way)
+    images, kinds = evaluate.corrupt(faces, family)
     assert images.shape == faces.images.shape and images.dtype == np.uint8
     assert (images != faces.images).any(axis=(1, 2, 3)).sum() > 25
     some = np.array([17, 3, 29])
-    again, kinds_again = evaluate.derive(faces[some], way)
+    again, kinds_again = evaluate.corrupt(faces[some], family)
     np.testing.assert_array_equal(again, images[some])
     assert kinds_again == [kinds[row] for row in some]
     known = {"masked": {None}, "occluded": set(corruptions.OCCLUSIONS)}
-    assert set(kinds) <= known.get(way, set(corruptions.CORRUPTIONS))
+    assert set(kinds) <= known.get(family, set(corruptions.CORRUPTIONS))
 
 
 def test_a_command_measures_prints_draws_and_writes(folder, capsys):
@@ -263,10 +264,10 @@ def test_a_command_measures_prints_draws_and_writes(folder, capsys):
     for metric in ("nll", "ece"):
         expected = pytest.approx(result["all"][metric], abs=1e-5)
         assert fitted["all"]["stored"][metric] == expected
-    assert fitted["stored"] == zoo.info(PRESET).temperature
+    assert fitted["stored"] == keras_fer.zoo.info(PRESET).temperature
     # Their labels are arbitrary, so nothing is worth being sure of.
     printed = capsys.readouterr().out
-    assert f"put temperature={fitted['fitted']:.4f} into the preset" in printed
+    assert f"temperature {fitted['fitted']:.4f} fits the validation part" in printed
     for kind in ("confusion", "reliability"):
         path = folder / "plots" / f"{PRESET}.public_test.corrupted.{kind}.png"
         assert path.read_bytes().startswith(b"\x89PNG") and str(path) in printed
@@ -277,12 +278,12 @@ def test_labels_that_differ_are_named(folder):
     votes[:, 1] = 10
     arrays = dict(np.load(folder / "public_test.npz"))
     np.savez(folder / "public_test", **{**arrays, "ferplus": votes})
-    with pytest.raises(ValueError, match="The labels differ.*contempt"):
+    with pytest.raises(ValueError, match="labels .* not those of ferplus.*contempt"):
         evaluate.evaluate(PRESET, "default", folder, "public_test", "ferplus")
 
 
 def test_an_empty_split_is_named(folder):
-    with pytest.raises(ValueError, match="No faces left. Received: public_test of fer"):
+    with pytest.raises(ValueError, match="public_test of ferplus .* has no faces"):
         evaluate.evaluate(
             "patt_lite.ferplus", "default", folder, "public_test", "ferplus"
         )
@@ -307,11 +308,11 @@ def test_an_empty_validation_part_is_named(folder):
 @pytest.fixture
 def run(folder):
     """A folder as of `zoo.train`, with a model that is right on three in four."""
-    preset = zoo.info(PRESET)
+    preset = keras_fer.zoo.info(PRESET)
     model = models.PAttLite(
         labels=preset.labels, backbone_weights=None, **preset.arguments
     )
-    model.set_weights(zoo.load(PRESET).get_weights())
+    model.set_weights(keras_fer.zoo.load(PRESET).get_weights())
     (folder / "run").mkdir()
     model.save(folder / "run" / "model.keras")
     recipe = {"name": "patt_lite_fer2013", "dataset": "fer2013", "validation": None}
@@ -338,7 +339,7 @@ def test_a_run_is_calibrated_stored_and_measured(run, folder, capsys):
     # Fitted again on what is now stored: the same one comes out, not 1.
     fitted = result["temperature"]
     assert abs(fitted["fitted"] - fitted["stored"]) < 1e-3 < abs(fitted["stored"] - 1)
-    assert "is stored, and it is the one that fits" in capsys.readouterr().out
+    assert "is stored, and fits the validation part" in capsys.readouterr().out
     values = fitted["validation"]
     assert values["stored"]["nll"] < values["uncalibrated"]["nll"]
     after = keras.saving.load_model(file)
@@ -379,7 +380,7 @@ def test_a_preset_says_its_recipe_and_data():
     found = target.find("patt_lite")
     assert found.name == "patt_lite.ferplus" and found.dataset == "ferplus"
     assert found.recipe == "patt_lite_ferplus"
-    assert found.sha256 == zoo.info("patt_lite").sha256
+    assert found.sha256 == keras_fer.zoo.info("patt_lite").sha256
     # Other weights of that name may come from anywhere.
     other = target.find("patt_lite", __file__)
     assert other.recipe is None
@@ -417,14 +418,14 @@ def test_wrong_usage_exits_with_2(tmp_path, capsys, arguments, message):
     [
         ("{folder}/none.keras", "No model there: .*none.keras"),
         ("{folder}", "No model there: .*model.keras"),
-        ("patt_lite --out {folder}/none/x.json", "Cannot write there.*No such file"),
-        ("patt_lite --out {folder}", "a folder. Expected a file"),
+        ("patt_lite --out {folder}/none/x.json", "Cannot write to .*No such file"),
+        ("patt_lite --out {folder}", "--out must be a file, got the folder"),
         ("patt_lite --plots {folder}/own.keras", "File exists"),
         ("{folder}/own.keras --dataset fer2013", "No model can be read"),
         ("{folder}/other.keras --dataset fer2013", "holds another kind of model"),
-        (f"{PRESET}", "No public_test data"),
+        (f"{PRESET}", "has no public_test.npz"),
         (f"{PRESET} --split damaged", "damaged"),
-        (f"{PRESET} --dataset nothing", "Received: dataset='nothing'"),
+        (f"{PRESET} --dataset nothing", "dataset must be one of .* got 'nothing'"),
     ],
 )
 def test_errors_are_one_line_and_exit_with_1(tmp_path, capsys, arguments, message):

@@ -4,7 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from zoo import privileged
+from keras_fer import training
+from zoo import data, privileged, trainer
 
 
 @pytest.fixture
@@ -22,19 +23,30 @@ def folder(tmp_path, images):
 
 
 def test_faces_without_landmarks_have_empty_heatmaps(folder):
-    rows = np.array([5, 3, 7])
-    maps = privileged.heatmaps(folder, "train", rows, 12)
-    assert maps.shape == (3, 12, 12) and maps.dtype == "float16"
+    faces = data.open_split("fer2013", folder, "train", landmarks=True)
+    maps = trainer.heatmaps(faces[np.array([5, 3, 7])].landmarks, 12)
+    assert maps.shape == (3, 12, 12)
     assert maps.max(axis=(1, 2)).tolist() == [1, 0, 1]
+    # Of the 68 landmarks, those of the jaw do not count.
+    inner = training.landmark_heatmap(faces.landmarks[5:6, 17:], 12)
+    np.testing.assert_array_equal(maps[:1], inner)
 
 
 @pytest.mark.slow
-def test_both_losses_are_measured(folder, monkeypatch):
-    out = folder / "privileged.json"
-    arguments = ["--data", str(folder), "--epochs", "1", "--out", str(out)]
-    monkeypatch.setattr(sys, "argv", ["privileged", *arguments])
-    privileged.main()
-    entropy, attribution = json.loads(out.read_text())["rows"]
+def test_both_losses_are_measured(folder, monkeypatch, capsys):
+    out, runs = folder / "privileged.json", folder / "runs"
+    arguments = ["--data", folder, "--runs", runs, "--epochs", 1, "--out", out]
+    monkeypatch.setattr(sys, "argv", ["privileged", *map(str, arguments)])
+    assert privileged.main() == 0
+    result = json.loads(out.read_text())
+    entropy, attribution = result["rows"]
     assert (entropy["loss"], attribution["loss"]) == ("cross-entropy", "PAL")
     assert entropy["faces"] == attribution["faces"] == 39
     assert 0 < entropy["inside"] < 100 and entropy["n"] == 40
+    held = data.hold_out(data.fer2013(folder, "train"))[1]
+    assert result["trained_on"] == 40 - len(held) < 40
+    # Trained already: the same rows again, at once.
+    assert "== stage" in capsys.readouterr().out
+    assert privileged.main() == 0
+    assert "== stage" not in capsys.readouterr().out
+    assert json.loads(out.read_text())["rows"] == result["rows"]

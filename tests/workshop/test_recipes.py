@@ -18,10 +18,10 @@ from keras_fer.labels import DATASET_CODES
 from tests.tfds_builders import drawn_faces, test_affectnet, write_fer2013
 from tests.tfds_builders.drawn_faces import draw
 from zoo import data, evaluate, recipes, train
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, Stage
 from zoo.recipes.scan_cci_raf_db import BackboneSGD
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(recipes.__path__))
+NAMES = recipes.NAMES
 BUILDERS = pathlib.Path(__file__).parents[2] / "tfds_builders"
 
 
@@ -32,7 +32,7 @@ def tfds_name(recipe):
 
 @pytest.fixture(params=NAMES)
 def recipe(request):
-    return train.find(request.param)
+    return recipes.load(request.param)
 
 
 def test_every_paper_has_its_recipes():
@@ -106,6 +106,53 @@ def test_optimizer_and_schedule(recipe):
         assert min(rates) > 0
 
 
+def test_choices_are_checked():
+    recipe = recipes.load("patt_lite_fer2013")
+    message = "duplicates must be one of near, exact, got 'none'"
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(recipe, duplicates="none")
+    message = "backbone of a stage must be one of learned, frozen, cached, got 'warm'"
+    with pytest.raises(ValueError, match=message):
+        Stage(1, 1e-3, 48, backbone="warm")
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"validation": "public_test"},
+        {"train": "train+public_test[:50%]"},
+        # Not the one that is reported, but a test split all the same.
+        {"validation": "public_test", "test": "private_test"},
+        {"validation": "fold_3", "test": "fold_3"},
+    ],
+)
+def test_a_test_split_is_for_reporting_alone(splits):
+    recipe = recipes.load("patt_lite_fer2013")
+    with pytest.raises(ValueError, match="must not name a test split, got '.*'. Test"):
+        dataclasses.replace(recipe, **splits)
+
+
+def test_facts_of_an_older_run_are_those_of_the_recipe():
+    recipe = recipes.load("patt_lite_ferplus")
+    facts = json.loads(json.dumps(recipe.facts()))
+    assert recipe.differences(facts) == []
+    # Prose may have changed since, and attributes may have been added.
+    facts["optimizer"] = """def adamw(rate, **options):
+    '''Another docstring.'''
+    # And a comment.
+    return keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=3.0,
+                                  **options)"""
+    del facts["duplicates"], facts["stages"][2]["patience"]
+    assert recipe.differences(facts) == []
+    # But not what they do.
+    facts["optimizer"] = facts["optimizer"].replace("3.0", "2.0")
+    facts["stages"][1]["epochs"] += 1
+    facts["batch"] = 32
+    assert sorted(recipe.differences(facts)) == ["batch", "optimizer", "stages"]
+    other = dataclasses.replace(recipe, duplicates="exact")
+    assert other.differences(json.loads(json.dumps(recipe.facts()))) == ["duplicates"]
+
+
 def test_facts_are_json(recipe):
     facts = json.loads(json.dumps(recipe.facts()))
     assert facts["name"] == recipe.name
@@ -146,10 +193,10 @@ def test_layers_of_the_backbone_and_they_alone_are_named_as_its_optimizer_knows_
 
 
 def test_the_rates_fall_as_said():
-    half = train.find("patt_lite_paper_raf_db").stages[1]
+    half = recipes.load("patt_lite_paper_raf_db").stages[1]
     rate = half.schedule(half.rate, 500 * 7, 500)
     assert float(rate(80 * 7)) == pytest.approx(half.rate / 2)
-    stage = train.find("scan_cci_raf_db").stages[0]
+    stage = recipes.load("scan_cci_raf_db").stages[0]
     rate = stage.schedule(stage.rate, 60 * 7, 60)
     assert float(rate(6)) == pytest.approx(stage.rate)
     assert float(rate(7)) == pytest.approx(0.95 * stage.rate)
@@ -313,7 +360,7 @@ def test_images_with_a_box_are_cut_to_it_and_landmarks_with_them(tfds_folder):
 def test_a_run_is_measured_on_another_dataset_than_its_own(tfds_folder, tmp_path):
     folder = tfds_folder("affectnet/full_7")
     tfds_folder("fed_ro")
-    recipe = train.find("scan_cci_fed_ro").facts()
+    recipe = recipes.load("scan_cci_fed_ro").facts()
     (tmp_path / "run.json").write_text(json.dumps({"recipe": recipe}))
     model = models.PAttLite(7, input_size=64, backbone_weights=None)
     model.save(tmp_path / "model.keras")

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import dataclasses
 import json
@@ -15,11 +16,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from sklearn import metrics
 
 from keras_fer import zoo
 from tests.workshop import train_worker
 from tests.workshop.train_worker import RECIPES, draw
-from zoo import checkpoint, data, train
+from zoo import checkpoint, data, evaluate, recipes, train, trainer
 from zoo.recipe import Stage, constant
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -98,7 +100,7 @@ def runs(folder, tmp_path_factory):
     """Folders of a run without a break, and of one that was killed twice."""
     out = tmp_path_factory.mktemp("runs")
     patch = pytest.MonkeyPatch()
-    patch.setattr(train, "Keeper", train_worker.Keeper)
+    patch.setattr(trainer, "ResumeState", train_worker.KeptState)
     # Three steps an epoch, three epochs.
     killed = start("frozen", folder, out / "killed", "--kill", 5)
     train.train(RECIPES["frozen"], folder, out / "whole")
@@ -133,6 +135,14 @@ def test_what_a_run_leaves(runs, folder):
     accuracy = np.mean(predicted.argmax(axis=1) == validation.classes)
     assert accuracy == pytest.approx(max(scores))
     best = histories(out)[scores.index(max(scores))]
+    recall = metrics.recall_score(
+        validation.classes,
+        predicted.argmax(axis=1),
+        labels=np.unique(validation.classes),
+        average="macro",
+        zero_division=0,
+    )
+    assert recall == pytest.approx(float(best["val_recall"]))
     loss = -np.mean(np.log((predicted * validation.targets).sum(axis=1)))
     assert loss == pytest.approx(float(best["val_loss"]), rel=1e-4)
     model.load_weights(out / "model.weights.h5")
@@ -149,9 +159,9 @@ def refused(monkeypatch, capsys):
     def run_untrained(recipe, source, out, backbone_weights, *others):
         return run(recipe, source, out, None, *others)
 
-    def line(recipe, *arguments, recipes=None):
-        if recipes:
-            monkeypatch.setattr(train, "find", recipes.__getitem__)
+    def line(recipe, *arguments, known=None):
+        if known:
+            monkeypatch.setattr(recipes, "load", known.__getitem__)
         monkeypatch.setattr(train, "train", run_untrained)
         monkeypatch.setattr(sys, "argv", ["zoo.train", recipe, *map(str, arguments)])
         assert train.main() == 1
@@ -165,12 +175,13 @@ def refused(monkeypatch, capsys):
 def test_unknown_names_come_with_the_known_ones(refused, folder, tmp_path):
     place = ("--data", folder, "--out", tmp_path / "run")
     line = refused("pat_lite", *place)
-    assert line.startswith("ValueError: Unknown recipe. Received: 'pat_lite'")
+    assert line.startswith("ValueError: recipe must be one of iram_fer2013, ")
     assert "patt_lite_fer2013, patt_lite_ferplus" in line
+    assert line.endswith("got 'pat_lite'.\n")
     line = refused("patt_lite_fer2013", *place, "--strategy", "all")
-    assert "Unknown strategy. Received: 'all'. Expected one of one, mirrored, " in line
+    assert "strategy must be one of one, mirrored, multiworker, got 'all'." in line
     line = refused("patt_lite_fer2013", *place, "--epochs", 0)
-    assert "Received: --epochs 0." in line
+    assert "--epochs must be 1 or more, got 0." in line
 
 
 def test_folders_that_do_not_do_are_named(refused, folder, tmp_path):
@@ -183,7 +194,7 @@ def test_folders_that_do_not_do_are_named(refused, folder, tmp_path):
     assert "is not empty. Pass --resume" in line
     out = tmp_path / "run"
     line = refused("patt_lite_fer2013", "--data", tmp_path / "none", "--out", out)
-    assert "No train data" in line
+    assert "none' has no train.npz" in line
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX")
@@ -195,16 +206,19 @@ def test_a_folder_without_the_right_to_write_is_named(refused, folder, tmp_path)
     assert "Cannot write to --out" in line
 
 
+NOTHING = "no images for checkpoint selection"
+
+
 @pytest.mark.parametrize(
     ("recipe", "change", "expected"),
     [
         ("fer2013", lambda a: {"images": a["images"][:, 8:40]}, "(60, 32, 48)"),
-        ("fer2013", lambda a: {"label": a["label"][:50]}, "60 images and label of"),
-        ("fer2013", lambda a: {"label": a["label"] % 6}, "none of neutral among"),
-        ("fer2013", lambda a: {name: a[name][:3] for name in a}, "Nothing to choose"),
+        ("fer2013", lambda a: {"label": a["label"][:50]}, "integers of shape (60,), "),
+        ("fer2013", lambda a: {"label": a["label"] % 6}, "have none of neutral"),
+        ("fer2013", lambda a: {name: a[name][:3] for name in a}, NOTHING),
         # Faces enough, but none on which the voters agree.
-        ("ferplus", lambda a: {"ferplus": np.full((60, 10), 5)}, "Nothing to choose"),
-        ("ferplus", lambda a: {"label": a["label"], "ferplus": None}, "ferplus is not"),
+        ("ferplus", lambda a: {"ferplus": np.full((60, 10), 5)}, NOTHING),
+        ("ferplus", lambda a: {"ferplus": None}, "images and ferplus cannot be read"),
     ],
 )
 def test_data_that_do_not_do_are_named(
@@ -221,7 +235,7 @@ def test_data_that_do_not_do_are_named(
 
 def test_a_loss_that_is_not_finite_stops_the_run(refused, folder, tmp_path):
     options = ("explode", "--data", folder, "--out", tmp_path / "run")
-    line = refused(*options, recipes=RECIPES)
+    line = refused(*options, known=RECIPES)
     # The rate is enormous from the second epoch on: its first step is one too far.
     assert "FloatingPointError: The loss is nan from step 2 of epoch 2 on" in line
     assert "The checkpoint of epoch 1 and the best weights so far are kept" in line
@@ -231,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(refused, folder, tmp_path):
     with np.load(kept) as arrays:
         values = [arrays[name] for name in arrays.files if name != "state"]
     assert all(np.isfinite(value).all() for value in values)
-    model = train.build(RECIPES["explode"], data.LABELS[:7], 48)
+    model = trainer.build(RECIPES["explode"], data.LABELS[:7], 48)
     model.load_weights(tmp_path / "run" / "best.stage0.weights.h5")
     assert all(np.isfinite(value).all() for value in model.get_weights())
 
@@ -243,14 +257,86 @@ def test_checkpoints_that_do_not_fit_are_refused(refused, runs, folder, tmp_path
     shutil.copy(runs / "whole" / "last.stage0.npz", kept)
     shutil.copy(runs / "whole" / "recipe.json", out)
     place = ("--data", folder, "--out", out, "--resume")
-    line = refused("frozen", *place, "--seed", 5, recipes=RECIPES)
-    assert "of another recipe" in line and "differs in seed." in line
+    line = refused("frozen", *place, "--seed", 5, known=RECIPES)
+    assert "is of another recipe, which differs in seed." in line
     kept.write_bytes(kept.read_bytes()[:-3000])
-    line = refused("frozen", *place, recipes=RECIPES)
-    assert "The checkpoint is damaged. Received: " in line
+    line = refused("frozen", *place, known=RECIPES)
+    assert "stage0.npz' is damaged: " in line
     shutil.copy(folder / "train.npz", out / "stage0.weights.h5")
-    line = refused("frozen", *place, recipes=RECIPES)
-    assert "Weights of another model, or damaged ones. Received: " in line
+    line = refused("frozen", *place, known=RECIPES)
+    assert "stage0.weights.h5' is damaged or of another model: " in line
+
+
+def test_two_processes_do_not_train_in_one_folder(refused, folder, tmp_path):
+    code = (
+        "import sys; from zoo import checkpoint\n"
+        "with checkpoint.locked(sys.argv[1]): print('held', flush=True); input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout.readline() == b"held\n"
+        line = refused(
+            "frozen", "--data", folder, "--out", tmp_path, "--resume", known=RECIPES
+        )
+        assert line.startswith("OSError: Another process is training in ")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+    # The lock ends with its process.
+    with checkpoint.locked(tmp_path):
+        pass
+
+
+# === The public test split ===
+
+
+@pytest.fixture
+def opened():
+    """Names of the files that are opened while a test runs."""
+    names, active = [], [True]
+
+    def note(event, arguments):
+        if active and event == "open":
+            names.append(str(arguments[0]))
+
+    sys.addaudithook(note)  # There is no way to remove it.
+    yield names
+    active.clear()
+
+
+@pytest.mark.parametrize("public_test", [b"poison", None])
+def test_training_and_selection_never_open_the_public_test_split(
+    tmp_path, opened, public_test
+):
+    folder = draw(tmp_path, 200)
+    for name in ("public_test.npz", "public_test_landmarks.npz"):
+        if public_test:
+            (folder / name).write_bytes(public_test)
+    recipe = dataclasses.replace(
+        RECIPES["pal"], stages=(Stage(1, 1e-3, 48, backbone="frozen"),)
+    )
+    out = tmp_path / "run"
+    opened.clear()
+    train.train(recipe, folder, out)
+    by_training = opened.copy()
+    opened.clear()
+    # No temperature may fit a model that has hardly learned: to get so far is enough.
+    with contextlib.suppress(ValueError):
+        evaluate.store_temperature(out, folder)
+    for names in (by_training, opened):
+        assert str(folder / "train.npz") in names
+        assert [name for name in names if "test.npz" in name] == []
+        assert [name for name in names if "test_landmarks" in name] == []
+    assert str(folder / "train_landmarks.npz") in by_training
+    # The split is where it would have been found.
+    with pytest.raises((ValueError, FileNotFoundError), match="public_test.npz"):
+        evaluate.evaluate(out, "default", folder)
 
 
 @pytest.mark.slow
@@ -262,7 +348,7 @@ def test_a_full_disk_ends_a_run_in_order(folder, tmp_path):
 
     process = start("frozen", folder, tmp_path / "run", preexec_fn=limit)
     line = end(process, 1)
-    assert line.startswith("OSError: Could not write") and "Make room" in line
+    assert line.startswith("OSError: Cannot write") and "Make room" in line
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names <= {"recipe.json", "tensorboard"}
     # With room again, the same command goes on.

@@ -23,7 +23,7 @@ import numpy as np
 from keras import layers
 
 from keras_fer import training
-from zoo import checkpoint, train
+from zoo import callbacks, checkpoint, recipes, train, trainer
 from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.patt_lite_ferplus import plain, varied
 
@@ -140,35 +140,32 @@ def draw(folder, number=60, split="train"):
     return folder
 
 
-class Keeper(train.Keeper):
-    """Keeps the last checkpoint as well, which a run deletes when it is done."""
+class KeptState(callbacks.ResumeState):
+    """Keeps the last checkpoint, which a run removes when it is done."""
 
-    def close(self):
-        kept = self.checkpoint.with_name(f"last.{self.checkpoint.name}")
-        shutil.copy(self.checkpoint, kept)
-        super().close()
+    def remove(self):
+        shutil.copy(self.file, self.file.with_name(f"last.{self.file.name}"))
+        super().remove()
 
 
-class KilledKeeper(Keeper):
+class KillingState(KeptState):
     """Kills the process after some steps."""
 
     steps_left = None
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        KilledKeeper.steps_left -= 1
-        if not KilledKeeper.steps_left:
+        KillingState.steps_left -= 1
+        if not KillingState.steps_left:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class LossKeeper(Keeper):
+class LossState(KeptState):
     """Writes the loss of every step."""
 
     path = None
     losses = []  # noqa: RUF012
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
         # Keras tells the mean since the epoch's first step.
         total = float(logs["loss"]) * (batch + 1)
         self.losses.append(total - sum(self.losses[len(self.losses) - batch :]))
@@ -204,13 +201,13 @@ def main():
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * options.devices,
         )
-    train.Keeper = Keeper
+    trainer.ResumeState = KeptState
     if options.kill:
-        KilledKeeper.steps_left = options.kill
-        train.Keeper = KilledKeeper
+        KillingState.steps_left = options.kill
+        trainer.ResumeState = KillingState
     if options.losses:
-        LossKeeper.path = options.losses
-        train.Keeper = LossKeeper
+        LossState.path = options.losses
+        trainer.ResumeState = LossState
     if options.kill_writing:
         kill_in_checkpoint(options.kill_writing)
     run = train.train
@@ -220,7 +217,7 @@ def main():
         return run(recipe, source, out, given, *others)
 
     train.train = run_untrained
-    train.find = RECIPES.__getitem__
+    recipes.load = RECIPES.__getitem__
     sys.argv = ["zoo.train", *rest]
     return train.main()
 

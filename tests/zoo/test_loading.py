@@ -100,9 +100,9 @@ def test_random_weights_only_when_asked(images):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_classes": 0}, "Received: num_classes=0"),
+        ({"num_classes": 0}, "num_classes must be an integer .* got 0"),
         ({"num_classes": 3, "labels": ["a", "b"]}, "num_classes=3 and 2 labels"),
-        ({"labels": ["a"]}, "Received: labels="),
+        ({"labels": ["a"]}, "labels must be at least two distinct names"),
         ({"weights": "hf://repo"}, "Malformed address. Received: 'hf://repo'"),
         ({"revision": "v1"}, "Only what is on the Hub has revisions"),
         ({"weights": __file__}, "Only .weights.h5 files are read"),

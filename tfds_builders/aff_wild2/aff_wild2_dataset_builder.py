@@ -7,12 +7,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_fer.labels import DATASET_CODES, canonical_name
-from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
+from tfds_builders.base import NAMES, FaceBuilder, FaceConfig, with_corruptions
 
 _SPLITS = {"train": "Train_Set", "validation": "Validation_Set"}
-
-# Names kept of a kind of skip, once those of all videos are brought together.
-_NAMES = 20
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -20,8 +17,8 @@ class AffWild2Config(FaceConfig):
     """A config of Aff-Wild2.
 
     Attributes:
-        annotations: Folder of the annotation files.
-        codes: How many codes they have: 7 or, with "other", 8.
+        annotations: Folder with the annotation files.
+        codes: Number of their codes: 7 or, with "other", 8.
     """
 
     annotations: str
@@ -29,7 +26,7 @@ class AffWild2Config(FaceConfig):
 
 
 class Builder(FaceBuilder):
-    """Builder of Aff-Wild2, through Apache Beam."""
+    """Aff-Wild2, through Apache Beam."""
 
     CODES = "aff_wild2"
     BUILDER_CONFIGS = with_corruptions(
@@ -44,7 +41,7 @@ class Builder(FaceBuilder):
                 name="expr_8",
                 description=(
                     "The same seven of the annotation of 2022 and later, whose eighth "
-                    "class, 'other', is not contempt: its frames are left out."
+                    "class, 'other', is not contempt: its frames are skipped."
                 ),
                 annotations="EXPR_Classification_Challenge",
                 codes=8,
@@ -94,7 +91,7 @@ aff_wild2/
         }
 
     def _generate_examples(self, annotations, crops, split):
-        """A Beam transform: videos in, faces out."""
+        """A Beam transform from videos to faces."""
         beam = tfds.core.lazy_imports.apache_beam
         videos = sorted(annotations.glob("*.txt"))
         if not videos:
@@ -126,7 +123,7 @@ aff_wild2/
         return faces()
 
     def _check_names(self, path):
-        """Raises a `ValueError` where the codes are not in the order known here."""
+        """Raises a `ValueError` if the codes are not in the known order."""
         codes = DATASET_CODES[self.CODES]
         expected = [codes[code] or "other" for code in range(self.builder_config.codes)]
         with path.open() as file:
@@ -140,16 +137,16 @@ aff_wild2/
             found = None
         if found != expected:
             raise ValueError(
-                f"{path} names other classes than those of the config "
-                f"{self.builder_config.name}. Received: {header!r}. Expected: "
-                f"{','.join(expected)}. Check from which year the annotations are: "
-                "'expr_7' takes those of 2020, 'expr_8' the later ones with 'Other'."
+                f"{path} must begin with the classes of the config "
+                f"{self.builder_config.name}, {','.join(expected)}, got {header!r}. "
+                "Check the year of the annotations: 'expr_7' reads those of 2020, "
+                "'expr_8' the later ones with 'Other'."
             )
 
     def _read(self, path, crops):
-        """The faces of a video, then what was skipped of it; runs in a worker."""
+        """Yields the faces of a video, then what was skipped; runs in a worker."""
         beam = tfds.core.lazy_imports.apache_beam
-        # A worker has its own copy of the builder, here for one video after another.
+        # Every worker has its own copy of the builder, which is reused between videos.
         self.info.metadata["skipped"] = {}
         yield from self._video(path, crops / path.stem)
         yield beam.pvalue.TaggedOutput("skipped", self.info.metadata["skipped"])
@@ -160,13 +157,13 @@ aff_wild2/
             return
         codes = range(-1, self.builder_config.codes)
         with path.open() as file:
-            next(file)  # the names
+            next(file)  # the header
             for frame, line in enumerate(file, start=1):
                 id = f"{path.stem}/{frame:05d}"
                 try:
                     code = int(line)
                 except ValueError:
-                    self.skip("line is not one whole number", id)
+                    self.skip("line is not an integer", id)
                     continue
                 if code not in codes:
                     self.skip(f"label {code} outside the codes", id)
@@ -178,7 +175,7 @@ aff_wild2/
                     yield example
 
     def _process_pipeline_result(self, pipeline_result):
-        """Brings what the workers skipped into the metadata."""
+        """Adds up what the workers skipped."""
         paths = [self.data_path / f"skipped-{split}.json" for split in _SPLITS]
         counts = [json.loads(path.read_text()) for path in paths]
         self.info.metadata["skipped"] = _merge(counts)
@@ -187,11 +184,11 @@ aff_wild2/
 
 
 def _merge(counts):
-    """Counts and first names of several videos, whatever order they come in."""
+    """Counts and first names of several videos, independent of their order."""
     merged = {}
     for skipped in counts:
         for reason, one in skipped.items():
             known = merged.setdefault(reason, {"count": 0, "first": []})
             known["count"] += one["count"]
-            known["first"] = sorted(known["first"] + one["first"])[:_NAMES]
+            known["first"] = sorted(known["first"] + one["first"])[:NAMES]
     return {reason: merged[reason] for reason in sorted(merged)}

@@ -1,4 +1,4 @@
-"""AffectNet, the manually annotated part (Mollahosseini, Hasani and Mahoor, 2017)."""
+"""AffectNet, manually annotated images (Mollahosseini, Hasani and Mahoor, 2017)."""
 
 import csv
 import dataclasses
@@ -13,7 +13,13 @@ from etils import epath
 from PIL import Image
 
 from keras_fer.labels import DATASET_CODES, LABELS
-from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_corruptions
+from tfds_builders.base import (
+    NAMES,
+    UNREADABLE,
+    FaceBuilder,
+    FaceConfig,
+    with_corruptions,
+)
 from tfds_builders.subsets import read_subsets
 
 _COLUMNS = (
@@ -30,9 +36,8 @@ _COLUMNS = (
 _LISTS = {"train": "training.csv", "validation": "validation.csv"}
 _FOLDERS = {"train": "train_set", "validation": "val_set"}
 _LANDMARKS = 68
-# Of the small release's annotation files, by their names' ends.
+# Shapes of the small release's annotations, by the ends of their file names.
 _SHAPES = {"exp": (), "val": (), "aro": (), "lnd": (_LANDMARKS, 2)}
-_NAMES = 20  # of each kind of skip, as in `FaceBuilder.skip`
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -40,15 +45,15 @@ class AffectNetConfig(FaceConfig):
     """A config of AffectNet.
 
     Attributes:
-        release: `"full"` (2017, csv lists and whole images) or `"small"` (2021, cut
-            faces and npy files).
+        release: `"full"` (2017, CSV lists and whole images) or `"small"` (2021, cropped
+            faces and NPY files).
     """
 
     release: str = "full"
 
 
 class Builder(FaceBuilder):
-    """AffectNet, the manually annotated part, through Apache Beam."""
+    """AffectNet, manually annotated images, through Apache Beam."""
 
     CODES = "affectnet"
     BUILDER_CONFIGS = with_corruptions(
@@ -88,7 +93,7 @@ class Builder(FaceBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        """Train and validation as published, and the challenge subsets of it."""
+        """Train, validation and, where there are lists, subsets of validation."""
         if self.builder_config.release == "small":
             folders = {
                 split: self.manual_folder(
@@ -122,7 +127,7 @@ class Builder(FaceBuilder):
         }
 
     def _generate_examples(self, split, folder, subset=None, names=None):
-        """The Beam transform that makes the examples of a split, or a subset of it."""
+        """A Beam transform of the examples of a split, or of a subset of it."""
         beam = tfds.core.lazy_imports.apache_beam
         fileio = importlib.import_module("apache_beam.io.fileio")
 
@@ -157,12 +162,12 @@ class Builder(FaceBuilder):
                     elements |= "Subset" >> beam.Filter(
                         lambda element: _stem(element[0]) in names
                     )
-                elements |= "Double" >> beam.GroupByKey()
+                elements |= "Duplicates" >> beam.GroupByKey()
                 make = self._full_face
             faces, skipped = elements | "Face" >> beam.FlatMap(
                 functools.partial(_attempt, self, make, folder)
             ).with_outputs("skipped", main="faces")
-            # What a subset lacks was missing, and counted, in the whole split.
+            # What a subset lacks was already counted in its split.
             if subset is None:
                 _ = skipped | "Report" >> _report(self.data_path / _report_name(split))
             return faces
@@ -170,30 +175,30 @@ class Builder(FaceBuilder):
         return examples()
 
     def _full_face(self, folder, element):
-        """A face of the full release, cut from its image."""
+        """A face of the full release, cropped from its image."""
         id, rows = element
         whole = sorted(row for row in rows if len(row) == len(_COLUMNS))
         for row in rows:
             if len(row) != len(_COLUMNS):
-                self.skip(f"row of {len(row)} fields, not {len(_COLUMNS)}", id)
+                self.skip(f"row has {len(row)} fields, not {len(_COLUMNS)}", id)
         for _ in whole[1:]:
-            self.skip("another row of the same image", id)
+            self.skip("row is a duplicate", id)
         if not whole:
             return None
         path, *box, points, code, valence, arousal = whole[0]
         try:
             code = int(code)
         except ValueError:
-            pass  # `face` says so
+            pass  # `face` skips it
         classes = LABELS[: self.builder_config.classes]
         if DATASET_CODES["affectnet"].get(code) not in classes:
-            return self.face(id, None, code)  # which never looks at the image
+            return self.face(id, None, code)  # which skips it before it reads the image
         try:
             left, top, width, height = (int(float(number)) for number in box)
             landmarks = _landmarks(points)
             valence, arousal = _affect(valence), _affect(arousal)
         except (ValueError, OverflowError):
-            return self.skip("row whose values are no numbers", id)
+            return self.skip("row has values that are not numbers", id)
         path = epath.Path(folder) / "Manually_Annotated_Images" / path
         try:
             with path.open("rb") as file, Image.open(file) as photo:
@@ -205,7 +210,7 @@ class Builder(FaceBuilder):
                     photo.convert("RGB").crop((left, top, right, bottom))
                 )
         except UNREADABLE:
-            return self.face(id, path, code)  # which fails as well, and says why
+            return self.face(id, path, code)  # which skips it with the reason
         landmarks = (landmarks - (left, top)) / (right - left, bottom - top)
         return self.face(
             id,
@@ -217,7 +222,7 @@ class Builder(FaceBuilder):
         )
 
     def _small_face(self, folder, id):
-        """A face of the small release, as it is."""
+        """A face of the small release, unchanged."""
         folder = epath.Path(folder)
         name = _stem(id)
         values = {}
@@ -226,12 +231,12 @@ class Builder(FaceBuilder):
             try:
                 with path.open("rb") as file:
                     value = np.load(file, allow_pickle=False)
-                # Numbers in some copies, strings in others.
+                # Some copies have numbers, others strings.
                 values[kind] = value.astype("float64").reshape(_SHAPES[kind])
             except FileNotFoundError:
                 self.skip(f"annotation {kind} is missing", path.name)
             except (OSError, EOFError, TypeError, ValueError):
-                self.skip(f"annotation {kind} is damaged, so left out", path.name)
+                self.skip(f"annotation {kind} is damaged and ignored", path.name)
         if "exp" not in values:
             return self.skip("no label", id)
         code = values["exp"].item()
@@ -242,7 +247,7 @@ class Builder(FaceBuilder):
             with path.open("rb") as file, Image.open(file) as image:
                 landmarks = landmarks / image.size
         except UNREADABLE:
-            pass  # `face` fails as well, and says why
+            pass  # `face` skips it with the reason
         return self.face(
             id,
             path,
@@ -253,7 +258,7 @@ class Builder(FaceBuilder):
         )
 
     def _generate_splits(self, dl_manager, download_config):
-        """Runs the pipeline, then takes up what its workers skipped."""
+        """Runs the pipeline, then adds up what its workers skipped."""
         splits = super()._generate_splits(dl_manager, download_config)
         skipped = self.info.metadata["skipped"]
         for split in _LISTS:
@@ -262,15 +267,15 @@ class Builder(FaceBuilder):
                 reason, count, first = json.loads(line)
                 total = skipped.setdefault(reason, {"count": 0, "first": []})
                 total["count"] += count
-                total["first"] = [*total["first"], *first][:_NAMES]
+                total["first"] = [*total["first"], *first][:NAMES]
             report.unlink()
         return splits
 
 
 def _attempt(builder, make, folder, element):
-    """An element's example, if any, and what was skipped of it, as Beam outputs.
+    """Yields an element's example, if any, and what was skipped, as Beam outputs.
 
-    A worker has a copy of the builder, whose counts nobody would see.
+    Every worker has its own copy of the builder, so counts must travel as outputs.
     """
     beam = tfds.core.lazy_imports.apache_beam
     skipped = builder.info.metadata["skipped"]
@@ -284,7 +289,7 @@ def _attempt(builder, make, folder, element):
 
 
 def _report(path):
-    """Beam transform that writes `[reason, count, first names]`, one a line."""
+    """A Beam transform that writes lines of `[reason, count, first names]`."""
     beam = tfds.core.lazy_imports.apache_beam
 
     @beam.ptransform_fn
@@ -292,8 +297,8 @@ def _report(path):
         return (
             {
                 "count": skipped | beam.combiners.Count.PerKey(),
-                # Whichever worker is first, the names are the same.
-                "first": skipped | beam.combiners.Top.SmallestPerKey(_NAMES),
+                # Independent of the order of the workers.
+                "first": skipped | beam.combiners.Top.SmallestPerKey(NAMES),
             }
             | beam.CoGroupByKey()
             | beam.MapTuple(
@@ -312,18 +317,18 @@ def _report_name(split):
 
 
 def _check_header(path):
-    """Raises an error where a list of the full release is not one."""
+    """Checks that a list of the full release exists and has the known columns."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"AffectNet is incomplete. Received: no {path}. Expected the list of the "
-            "release of 2017; for the release of 2021 build small_7 or small_8."
+            f"affectnet has no file {path}, the list of the release of 2017. For the "
+            "release of 2021 build small_7 or small_8."
         )
     with path.open("rb") as file:
         header = _text(file.readline())
     if tuple(header.split(",")) != _COLUMNS:
         raise ValueError(
-            f"Unknown columns. Received: {path} that begins with {header[:80]!r}. "
-            f"Expected {','.join(_COLUMNS)}; put this line on top if it is missing."
+            f"{path} must begin with the line {','.join(_COLUMNS)}, got "
+            f"{header[:80]!r}. If the line is missing, put it on top."
         )
 
 
@@ -332,7 +337,7 @@ def _text(line):
 
 
 def _row(line):
-    """The fields of a line of the full release's lists; none of a blank one."""
+    """The fields of a line of the full release's lists; `[]` for a blank line."""
     try:
         return next(csv.reader([_text(line)]), [])
     except csv.Error:
@@ -350,19 +355,19 @@ def _stem(id):
 
 
 def _small_id(path):
-    """The id behind a file of the small release, such as `train_set/0`."""
+    """The id of a file of the small release, such as `train_set/0`."""
     path = pathlib.PurePath(path)
     return f"{path.parents[1].name}/{path.stem.removesuffix('_exp')}"
 
 
 def _landmarks(text):
-    """Landmarks in pixels from `x;y;x;y...`; NaN where the list has none."""
+    """Landmarks in pixels from `x;y;x;y...`; NaN if there are none."""
     if text in ("", "NULL"):
         return np.full((_LANDMARKS, 2), np.nan, "float32")
     return np.array(text.split(";"), "float32").reshape(_LANDMARKS, 2)
 
 
 def _affect(value):
-    """Valence or arousal, NaN where the annotator gave none."""
+    """Valence or arousal; NaN if the annotator gave none."""
     value = float(value)
     return float("nan") if value == -2 else value

@@ -18,11 +18,11 @@ class CKPlusConfig(FaceConfig):
     """A config of CK+.
 
     Attributes:
-        frames: How many of a sequence's last frames show its expression.
-        neutral: Whether the first frame of every sequence is added as neutral.
+        frames: Number of frames per sequence, counted from its end.
+        neutral: Whether to add the first frame of every sequence as neutral.
     """
 
-    # Contempt is the last of the eight; the labeled sequences show it.
+    # Contempt, the last of the eight, is among the labeled expressions.
     classes: int = 8
     frames: int
     neutral: bool
@@ -43,7 +43,7 @@ def _config(name, frames, neutral):
 
 
 class Builder(FaceBuilder):
-    """Builder of CK+."""
+    """CK+, in ten subject-independent folds."""
 
     CODES = "ck_plus"
     BUILDER_CONFIGS = with_corruptions(
@@ -66,7 +66,7 @@ ck_plus/
 
     def _info(self):
         return self.face_info(
-            # A few sequences are in color; as gray ones they do not stand out.
+            # A few sequences are in color, which would give away their subjects.
             channels=1,
             subject=tfds.features.Text(),
             frame=tfds.features.Scalar(np.int64),
@@ -95,11 +95,11 @@ ck_plus/
             code = _numbers(emotion, (1, 1))
             peak = _frame(emotion, name, "_emotion.txt")
             if code is None or code[0, 0] % 1 or peak is None:
-                self.skip("emotion file without one whole number", emotion.name)
+                self.skip("emotion file has no single integer", emotion.name)
                 continue
             images = folder / "cohn-kanade-images" / subject / sequence
             found = (_frame(path, name, ".png") for path in images.glob("*.png"))
-            # The peak too, so that it is reported where it is missing.
+            # With the peak itself, so that it is reported if it is missing.
             frames = sorted({peak, *(i for i in found if i is not None and i < peak)})
             if len(frames) < config.frames + config.neutral:
                 self.skip("sequence is too short", name)
@@ -130,13 +130,13 @@ ck_plus/
 
 
 def _frame(path, sequence, ending):
-    """Number of the frame in a file's name, or `None` for a name of another kind."""
+    """The frame number in a file name, or `None` for other file names."""
     match = re.fullmatch(rf"{sequence}_(\d{{8}}){ending}", path.name)
     return match and int(match[1])
 
 
 def _numbers(path, shape):
-    """The numbers of a text file, or `None` where they are not as many as expected."""
+    """The numbers in a text file, or `None` if they do not have this shape."""
     try:
         rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
         numbers = np.array(rows, dtype=np.float64)
@@ -151,4 +151,4 @@ def _size(path):
         with Image.open(path) as image:
             return image.size
     except (OSError, SyntaxError, ValueError):
-        return 1, 1  # `FaceBuilder.face` skips what cannot be read
+        return 1, 1  # `FaceBuilder.face` skips unreadable images

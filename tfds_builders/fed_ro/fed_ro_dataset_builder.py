@@ -9,7 +9,7 @@ _IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 class Builder(FaceBuilder):
-    """Builder of FED-RO."""
+    """FED-RO, a test set."""
 
     CODES = "fed_ro"
     BUILDER_CONFIGS = with_corruptions(
@@ -28,8 +28,8 @@ fed_ro/
     sadness/*.jpg
     surprise/*.jpg
 
-Folders may be spelled in other ways ("Angry", "happy"). Copies of this set number the
-classes differently: name numbered folders by what their images show.
+Other spellings of the folders are understood ("Angry", "happy"). Copies of this dataset
+number the classes differently: rename numbered folders after what their images show.
 """
 
     def _info(self):
@@ -44,10 +44,10 @@ classes differently: name numbered folders by what their images show.
         }
         absent = set(LABELS[:7]) - set(labels.values())
         if absent:
-            received = ", ".join(path.name for path in labels) or "no folder"
+            folders = ", ".join(path.name for path in labels) or "no folder"
             raise FileNotFoundError(
-                f"fed_ro has no folder of {', '.join(sorted(absent))}. Received: "
-                f"{received} in {folder}. "
+                f"fed_ro has no folder for {', '.join(sorted(absent))}; {folder} has "
+                f"{folders}. "
                 f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         return {"test": self._generate_examples(labels)}
@@ -55,12 +55,12 @@ classes differently: name numbered folders by what their images show.
     def _generate_examples(self, labels):
         for folder, label in labels.items():
             if label is None:
-                self.skip("folder is no expression", folder.name)
+                self.skip("folder is not an expression", folder.name)
                 continue
             for path in sorted(folder.iterdir()):
                 id = f"{folder.name}/{path.name}"
                 if path.suffix.lower() not in _IMAGES:
-                    self.skip("file is no image", id)
+                    self.skip("file is not an image", id)
                     continue
                 example = self.face(id, path, folder.name, label=label)
                 if example is not None:
@@ -68,7 +68,7 @@ classes differently: name numbered folders by what their images show.
 
 
 def _label(name):
-    """The expression that a folder is named by, or `None`."""
+    """The expression that a folder is named after, or `None`."""
     try:
         return canonical_name(name)
     except ValueError:

@@ -1,11 +1,11 @@
-"""FER2013: 35,887 gray faces from the web, 48x48, seven expressions."""
+"""FER2013: 35,887 grayscale faces from the web, 48x48, seven expressions."""
 
 from keras_fer.labels import DATASET_CODES, canonical_name
 from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.fer2013 import table
 
-# A folder's name, in lower case and without "_", -> name of the split. The mirror's
-# "test" is both tests of the challenge in one.
+# Folder in lower case and without "_" -> split. "test" of the mirrors is the public and
+# the private test together.
 _FOLDERS = {
     "train": "train",
     "training": "train",
@@ -18,20 +18,20 @@ _CODES = {name: code for code, name in DATASET_CODES["fer2013"].items()}
 
 
 class Builder(FaceBuilder):
-    """FER2013, from its csv or from a folder of images."""
+    """FER2013, from its CSV file or from folders of images."""
 
     CODES = "fer2013"
     BUILDER_CONFIGS = with_corruptions(
         [FaceConfig(name="original", description="The images as published.")]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Place one of these into manual_dir, or into a folder fer2013 there. The challenge's
-    archive or the csv that Kaggle offered beside it:
+    Place one of these into manual_dir or into manual_dir/fer2013. Either the CSV file
+    from the challenge's archive or the one that Kaggle offered beside it:
 
         manual_dir/fer2013.csv          emotion,pixels,Usage
         manual_dir/icml_face_data.csv   emotion, Usage, pixels
 
-    or, where neither is there, the images, one folder an expression:
+    or, without them, the images in one folder per expression:
 
         manual_dir/train/angry/*.jpg    and disgust, fear, happy, neutral, sad, surprise
         manual_dir/test/angry/*.jpg     or public_test/ and private_test/
@@ -58,13 +58,12 @@ class Builder(FaceBuilder):
                     for split, folder in folders.items()
                 }
         raise FileNotFoundError(
-            f"No FER2013. Received: manual_dir={str(manual)!r}. Expected in it "
-            f"{' or '.join(table.NAMES)}, or the folders train/ and test/."
-            f"\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            f"manual_dir {str(manual)!r} must contain {' or '.join(table.NAMES)}, or "
+            f"the folders train/ and test/.\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
 
     def _splits_of(self, path):
-        """The splits that a csv has; counts the rows that belong to none."""
+        """The splits of a CSV file; skips the rows that belong to none."""
         found = set()
         for number, row in table.rows(path, table.COLUMNS):
             if row is None:
@@ -77,7 +76,7 @@ class Builder(FaceBuilder):
         if not found:
             raise ValueError(
                 f"{path} has no row with a Usage of {', '.join(table.SPLITS)}. "
-                f"Skipped: {dict(self.info.metadata['skipped'])}. Get the file again."
+                f"Skipped: {dict(self.info.metadata['skipped'])}. Download it again."
             )
         return [split for split in table.SPLITS.values() if split in found]
 
@@ -94,13 +93,13 @@ class Builder(FaceBuilder):
                 yield face
         if not built:
             raise ValueError(
-                f"No usable face for split {split} in {path}. Skipped: "
-                f"{dict(self.info.metadata['skipped'])}. Get the files again."
+                f"{path} has no usable face for split {split}. Skipped: "
+                f"{dict(self.info.metadata['skipped'])}. Download the files again."
             )
 
 
 def _of_rows(path, split):
-    """Id, image (or `None`) and code of a split's rows in a csv."""
+    """Yields id, image (or `None`) and code of a split's rows in a CSV file."""
     for number, row in table.rows(path, table.COLUMNS):
         if row is None or table.SPLITS.get(row["Usage"]) != split:
             continue
@@ -113,7 +112,7 @@ def _of_rows(path, split):
 
 
 def _of_folder(path, split):
-    """Id, path and code of a split's images; an unknown folder's name is the code."""
+    """Yields id, path and code of a split's images; an unknown folder is the code."""
     for folder in sorted(path.iterdir()):
         if not folder.is_dir():
             continue
@@ -127,7 +126,7 @@ def _of_folder(path, split):
 
 
 def _split_folders(root):
-    """Split -> folder, for those under `root` that hold folders of expressions."""
+    """Split -> folder, for the folders under `root` that are splits."""
     found = {}
     if not root.is_dir():
         return found
@@ -137,8 +136,8 @@ def _split_folders(root):
             continue
         if split in found:
             raise ValueError(
-                f"Two folders for split {split}. Received: {found[split]} and "
-                f"{folder}. Expected one: move the other away."
+                f"Two folders are split {split}: {found[split]} and {folder}. Move one "
+                "of them away."
             )
         found[split] = folder
     order = [*table.SPLITS.values(), "test"]

@@ -1,26 +1,26 @@
-"""FER2013's csv: where it is, its rows, its pixels. One row at a time in memory."""
+"""FER2013's CSV file: finding it, its rows and pixels, one row in memory at a time."""
 
 import numpy as np
 
 SIDE = 48
 
-# Column "Usage" -> name of the split.
+# Column "Usage" -> split.
 SPLITS = {
     "Training": "train",
     "PublicTest": "public_test",
     "PrivateTest": "private_test",
 }
 
-# The challenge's archive, then the file that Kaggle offered beside it.
+# From the challenge's archive, and the file that Kaggle offered beside it.
 NAMES = ("fer2013.csv", "icml_face_data.csv")
 COLUMNS = ("emotion", "Usage", "pixels")
 
 
 def find(manual_dir, names, folders):
-    """The first of some files, in the first of some folders, or `None`.
+    """The first existing file, folder by folder, or `None`.
 
     Args:
-        manual_dir: An `epath.Path`, looked into last: other datasets may share it.
+        manual_dir: An `epath.Path`; comes last, since other datasets may share it.
         names: Names of files.
         folders: Names of folders under `manual_dir`.
     """
@@ -32,17 +32,16 @@ def find(manual_dir, names, folders):
 
 
 def rows(path, columns):
-    """Yields the number and the fields, by column, of every row of a csv.
+    """Yields the number and the fields, by column, of every row of a CSV file.
 
-    Rows are lines: no field of these files holds a comma or a line break, and so a row
-    that was cut off, even inside quotes, cannot swallow those after it. A row with a
-    wrong number of fields has `None` for its fields but keeps its number. Blank lines
-    are not rows.
+    Every line that is not blank is a row: no field of these files holds a comma or a
+    line break, and a row that was truncated inside quotes must not swallow the next. A
+    row with a wrong number of fields keeps its number and has `None` for its fields.
 
     Args:
         path: An `epath.Path`.
-        columns: Names that the header must have, in any order, with or without spaces
-            around them.
+        columns: Names that the header must have, in any order; spaces around them are
+            ignored.
 
     Raises:
         ValueError: The header lacks a column.
@@ -51,9 +50,9 @@ def rows(path, columns):
         header = _fields(file.readline())
         if missing := [name for name in columns if name not in header]:
             raise ValueError(
-                f"{path} has no column {', '.join(missing)}. Received a first line of "
-                f"{', '.join(header)[:200]!r}. Expected the columns "
-                f"{', '.join(columns)}: check that it is the right file, unpacked."
+                f"{path} has no column {', '.join(missing)}. Its first line must name "
+                f"{', '.join(columns)}, got {', '.join(header)[:200]!r}. Check that it "
+                "is the right file, unpacked."
             )
         number = 0
         for line in file:
@@ -71,19 +70,19 @@ def _fields(line):
 
 
 def image(pixels):
-    """A gray image, uint8 `(48, 48)`, from the numbers of a row's column "pixels".
+    """The image, uint8 `(48, 48)`, in a row's column "pixels".
 
     Raises:
-        ValueError: Other than 2,304 whole numbers from 0 to 255.
+        ValueError: The column is not 2,304 integers from 0 to 255.
     """
     try:
         values = np.array([int(value) for value in pixels.split()], "uint8")
     except OverflowError as error:
-        raise ValueError("A pixel is outside 0 to 255.") from error
-    # A wrong number of them raises too.
+        raise ValueError("pixels must be from 0 to 255.") from error
+    # Raises for a wrong number of values.
     return values.reshape(SIDE, SIDE)
 
 
 def row_id(number):
-    """The id of a row; `number` counts from 0, without the header."""
+    """The id of a row; numbers start at 0 after the header."""
     return f"fer2013_{number:08}"

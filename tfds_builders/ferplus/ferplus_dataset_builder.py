@@ -1,4 +1,4 @@
-"""FER+: FER2013's faces with the votes of ten people, eight expressions."""
+"""FER+: FER2013's faces, labeled by ten annotators each with eight expressions."""
 
 import dataclasses
 import itertools
@@ -6,14 +6,12 @@ import itertools
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_fer.labels import LABELS
+from keras_fer.votes import VOTES, winner
 from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.fer2013 import table
 from tfds_builders.subsets import read_subsets
 
-VOTES = (*LABELS, "unknown", "NF")
-
-# The split whose occluded and turned faces the challenge lists name.
+# The split that the challenge lists are subsets of.
 _SUBSETS_OF = "private_test"
 
 
@@ -23,41 +21,15 @@ class FerPlusConfig(FaceConfig):
 
     Attributes:
         rule: How votes become a label: `"majority"`, `"votes"` or `"all"`; see
-            `winner`.
+            `keras_fer.votes.winners`.
     """
 
     classes: int = 8
     rule: str
 
 
-def winner(votes, rule):
-    """The position in `VOTES` of the expression that a face's votes choose, or `None`.
-
-    Ties go to the earlier column: between expressions as `keras_fer.LABELS` orders
-    them, and to an expression before "unknown" and "not a face".
-
-    Args:
-        votes: int `(10,)`, in the order of `VOTES`.
-        rule: `"majority"`: single votes are dropped as noise, and one expression has
-            over half of the votes left (Barsoum et al., "Training Deep Networks for
-            Facial Expression Recognition with Crowd-Sourced Label Distribution",
-            2016). `"votes"`: single votes are dropped, and the most frequent of the
-            ten columns is an expression. `"all"`: at least one vote, single or not, is
-            for an expression, and the most frequent expression wins.
-    """
-    if rule != "all":
-        votes = np.where(votes > 1, votes, 0)
-    best = int(votes[: len(LABELS)].argmax())
-    if rule == "majority":
-        chosen = votes[best] * 2 > votes.sum()
-    else:
-        rivals = votes if rule == "votes" else votes[: len(LABELS)]
-        chosen = votes[best] > 0 and votes[best] == rivals.max()
-    return best if chosen else None
-
-
 class Builder(FaceBuilder):
-    """FER+, from FER2013's csv and the votes' csv."""
+    """FER+, from the CSV files of FER2013 and of the votes."""
 
     CODES = "ferplus"
     BUILDER_CONFIGS = with_corruptions(
@@ -80,13 +52,13 @@ class Builder(FaceBuilder):
         ]
     )
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Place these two into manual_dir; the first may be in a folder fer2013 there, the
-    second in a folder ferplus or fer2013:
+    Place these two files into manual_dir; the first may also be in manual_dir/fer2013,
+    the second in manual_dir/ferplus or manual_dir/fer2013:
 
-        manual_dir/fer2013.csv      or icml_face_data.csv; every row, in its order
+        manual_dir/fer2013.csv      or icml_face_data.csv; all rows in original order
         manual_dir/fer2013new.csv   https://github.com/microsoft/FERPlus
 
-        manual_dir/subsets/occlusion.txt, pose_30.txt, pose_45.txt   if you want them
+        manual_dir/subsets/occlusion.txt, pose_30.txt, pose_45.txt   (optional)
 
     See tfds_builders/fer2013/README.md for where to get the first, and
     tfds_builders/subsets.py for the lists.
@@ -110,8 +82,8 @@ class Builder(FaceBuilder):
             missing.append("fer2013new.csv")
         if missing:
             raise FileNotFoundError(
-                f"No {' and no '.join(missing)}. Received: manual_dir="
-                f"{str(manual)!r}.\n{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+                f"manual_dir {str(manual)!r} has no {' and no '.join(missing)}.\n"
+                f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS}"
             )
         splits = self._splits_of(faces, votes)
         found = {}
@@ -128,7 +100,7 @@ class Builder(FaceBuilder):
         }
 
     def _names(self, faces, votes):
-        """What the lists of the challenge subsets call the images: `{name: id}`."""
+        """Ids of the images by the names in the challenge lists: `{name: id}`."""
         return {
             vote["Image name"].removesuffix(".png"): table.row_id(number)
             for number, row, vote in _pairs(faces, votes)
@@ -136,15 +108,15 @@ class Builder(FaceBuilder):
         }
 
     def _generate_subset(self, faces, votes, ids):
-        """Yields again those of the private test split that a list names."""
+        """Yields the examples of the private test split that a list names."""
         with self.uncounted():
             yield from self._generate_examples(faces, votes, _SUBSETS_OF, ids)
 
     def _splits_of(self, faces, votes):
-        """The splits of both files; counts the rows that belong to none.
+        """The splits of both files; skips the rows that belong to none.
 
         Raises:
-            ValueError: The two files are not about the same rows.
+            ValueError: The two files do not have the same rows.
         """
         found, after = set(), {}
         for number, face, vote in _pairs(faces, votes):
@@ -155,8 +127,8 @@ class Builder(FaceBuilder):
                 self.skip("row has a wrong number of fields", table.row_id(number))
             elif vote is _END:
                 raise ValueError(
-                    f"{votes} ends after {number} rows, {faces} does not. Expected "
-                    "the votes of every row: get the file again."
+                    f"{votes} ends after {number} rows, before {faces} does. It must "
+                    "have the votes of every row: download it again."
                 )
             elif vote is None:
                 reason = "votes have a wrong number of fields"
@@ -164,21 +136,21 @@ class Builder(FaceBuilder):
             elif face["Usage"] != usage:
                 raise ValueError(
                     f"Row {number} (from 0) is {face['Usage']!r} in {faces} and "
-                    f"{usage!r} in {votes}. Expected both files to have the same rows "
-                    "in the same order, as published: get the files again."
+                    f"{usage!r} in {votes}. Both files must have the same rows in the "
+                    "same order, as published: download them again."
                 )
             elif usage in table.SPLITS:
                 found.add(usage)
             else:
                 reason = f"Usage {usage[:20]!r} is unknown"
                 self.skip(reason, table.row_id(number))
-        # A csv without the private test is at one with the votes of all rows; one
-        # that stops in the middle of a split is not.
+        # A file of faces may lack whole splits, such as the private test, but not the
+        # end of one.
         for usage, number in after.items():
             if usage in found:
                 raise ValueError(
                     f"{faces} ends in the middle of {usage}: row {number} (from 0) of "
-                    f"{votes} has no face. Expected every row of that Usage."
+                    f"{votes} has no face. Download the whole file."
                 )
         if not found:
             raise ValueError(
@@ -201,14 +173,14 @@ class Builder(FaceBuilder):
                 yield face
         if not built:
             raise ValueError(
-                f"No usable face for split {split} in {faces}. Skipped: "
+                f"{faces} has no usable face for split {split}. Skipped: "
                 f"{dict(self.info.metadata['skipped'])}."
             )
 
     def _face(self, id, row, vote):
         counts = [vote[name] for name in VOTES]
         if not all(count.isdecimal() for count in counts):
-            return self.skip("votes are no numbers", id)
+            return self.skip("votes are not integers", id)
         counts = np.array(counts, np.int64)
         code = winner(counts, self.builder_config.rule)
         if code is None:
@@ -221,12 +193,12 @@ class Builder(FaceBuilder):
         return self.face(id, image, code, votes=counts)
 
 
-# Stands for the rows of the file that ended first; false, as a row without fields is.
+# Fills up the file that ends first; falsy, as a row without fields is.
 _END = {}
 
 
 def _pairs(faces, votes):
-    """Yields a number and the fields of both files' rows; see `table.rows`."""
+    """Yields the number and the fields of both files' rows; see `table.rows`."""
     pairs = itertools.zip_longest(
         table.rows(faces, table.COLUMNS),
         table.rows(votes, ("Usage", "Image name", *VOTES)),

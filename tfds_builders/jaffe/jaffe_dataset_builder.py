@@ -8,12 +8,12 @@ import tensorflow_datasets as tfds
 from tfds_builders.base import FaceBuilder, FaceConfig, with_corruptions
 from tfds_builders.folds import subject_folds
 
-# EvaluationTarget, expression and its take, number of the image: KA.AN1.39.tiff.
+# Subject, expression and take, number of the image: KA.AN1.39.tiff.
 _NAME = re.compile(r"([A-Z]{2})\.([A-Z]{2})\d+\.\d+\.tiff?")
 
 
 class Builder(FaceBuilder):
-    """Builder of JAFFE."""
+    """JAFFE, one fold per subject."""
 
     CODES = "jaffe"
     BUILDER_CONFIGS = with_corruptions(
@@ -50,9 +50,9 @@ jaffe/
         for path in files:
             match = _NAME.fullmatch(path.name)
             if match is None:
-                # In no fold: one of them counts it.
+                # Belongs to no fold: the first one counts it.
                 if named:
-                    self.skip("file name without subject and expression", path.name)
+                    self.skip("file name has no subject and expression", path.name)
                 continue
             subject, code = match.groups()
             if subject not in subjects:

@@ -1,4 +1,4 @@
-"""Oulu-CASIA: 80 subjects, six expressions, six kinds of light (Zhao et al., 2011)."""
+"""Oulu-CASIA: 80 subjects, six expressions, two cameras (Zhao et al., 2011)."""
 
 import dataclasses
 
@@ -18,8 +18,8 @@ class OuluCASIAConfig(FaceConfig):
     Attributes:
         camera: `"VL"` (visible light) or `"NI"` (near infrared).
         light: `"Strong"`, `"Weak"` or `"Dark"`.
-        frames: How many of a sequence's last frames show its expression.
-        neutral: Whether the first frame of every sequence is added as neutral.
+        frames: Number of frames per sequence, counted from its end.
+        neutral: Whether to add the first frame of every sequence as neutral.
     """
 
     camera: str
@@ -43,7 +43,7 @@ def _config(camera, light, neutral=False):
 
 
 class Builder(FaceBuilder):
-    """Builder of Oulu-CASIA."""
+    """Oulu-CASIA, in ten subject-independent folds."""
 
     CODES = "oulu_casia"
     BUILDER_CONFIGS = with_corruptions(
@@ -60,8 +60,7 @@ class Builder(FaceBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
 Ask the Center for Machine Vision and Signal Analysis of the University of Oulu for the
 Oulu-CASIA NIR&VIS facial expression database, unpack it, and place it so that
-manual_dir holds (VL and Strong are what the default config needs; NI, Weak and Dark
-what the others do):
+manual_dir holds (the default config needs VL/Strong; the others need NI, Weak or Dark):
 
 oulu_casia/
     VL/Strong/P001/Anger/000.jpeg
@@ -93,14 +92,14 @@ oulu_casia/
             for sequence in sorted((folder / subject).iterdir()):
                 name = f"{config.camera}/{config.light}/{subject}/{sequence.name}"
                 if not sequence.is_dir():
-                    self.skip("file outside a sequence", name)
+                    self.skip("file is outside a sequence", name)
                     continue
                 frames = []
                 for path in sorted(sequence.iterdir()):
                     if path.suffix.lower() in _IMAGES and path.stem.isdecimal():
                         frames.append(path)
                     else:
-                        self.skip("file is no frame", f"{name}/{path.name}")
+                        self.skip("file is not a frame", f"{name}/{path.name}")
                 if len(frames) < config.frames + config.neutral:
                     self.skip("sequence is too short", name)
                     continue

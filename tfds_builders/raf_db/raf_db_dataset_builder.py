@@ -11,7 +11,7 @@ from tfds_builders.base import UNREADABLE, FaceBuilder, FaceConfig, with_corrupt
 from tfds_builders.subsets import read_subsets
 
 _LANDMARKS = 5
-# Lines of an annotation file behind the landmarks, in this order; their codes count up.
+# The lines of an annotation file after the landmarks; codes count from 0.
 _ATTRIBUTES = {
     "gender": ("male", "female", "unsure"),
     "race": ("Caucasian", "African-American", "Asian"),
@@ -40,7 +40,7 @@ class Builder(FaceBuilder):
             RafDbConfig(name="aligned", description="Aligned faces of 100x100 pixels."),
             RafDbConfig(
                 name="original",
-                description="Images as found, with landmarks and face boxes.",
+                description="Original images with landmarks and face boxes.",
                 images="original",
             ),
         ]
@@ -58,7 +58,7 @@ class Builder(FaceBuilder):
     """
 
     def _info(self):
-        """Images, labels and who is seen."""
+        """Images, labels and attributes."""
         features = {
             name: tfds.features.ClassLabel(names=names)
             for name, names in _ATTRIBUTES.items()
@@ -97,19 +97,18 @@ class Builder(FaceBuilder):
             match = re.fullmatch(r"((train|test)_\d+)\.jpg\s+(-?\d+)", line.strip())
             if match is None:
                 if line.strip():
-                    self.skip("label line that is not 'NAME.jpg CODE'", line.strip())
+                    self.skip("label line is not 'NAME.jpg CODE'", line.strip())
                 continue
             id, split, code = match.groups()
             if id in splits[split]:
-                self.skip("double label line", line.strip())
+                self.skip("label line is a duplicate", line.strip())
                 continue
             splits[split][id] = int(code)
         for split, codes in splits.items():
             if not codes:
                 raise ValueError(
-                    f"No image to build {split!r} of. Received: {path} without a "
-                    f"usable line of it. Expected lines such as '{split}_0001.jpg 5'; "
-                    "copy the file from the archive again."
+                    f"{path} has no line of split {split!r}, such as "
+                    f"'{split}_0001.jpg 5'. Copy it from the archive again."
                 )
         return splits
 
@@ -121,7 +120,7 @@ class Builder(FaceBuilder):
                 yield example
 
     def _generate_subset(self, root, codes, ids):
-        """Yields again those of the test split that a list names."""
+        """Yields the examples of the test split that a list names."""
         with self.uncounted():
             yield from self._generate_examples(
                 root, {id: code for id, code in codes.items() if id in ids}
@@ -138,14 +137,14 @@ class Builder(FaceBuilder):
             with Image.open(path) as image:
                 size = np.array(image.size, "float32")
         except UNREADABLE:
-            return self.face(id, path, code)  # which says what is wrong with it
+            return self.face(id, path, code)  # which skips it with the reason
         box = self._numbers(
             root / "Annotation" / "boundingbox", f"{id}_boundingbox.txt", 4
         )
         box = (0, 0, *size) if box is None else box
         corners = np.clip(np.reshape(box, (2, 2)) / size, 0, 1)
         if not (corners[0] < corners[1]).all():
-            self.skip("face box is damaged, so left out", id)
+            self.skip("face box is damaged and ignored", id)
             corners = np.array([[0, 0], [1, 1]])
         left, top, right, bottom = corners.astype(float).ravel().tolist()
         return self.face(
@@ -158,7 +157,7 @@ class Builder(FaceBuilder):
         )
 
     def _annotation(self, folder, id):
-        """Landmarks in pixels and attributes; NaN and -1 where they are not known."""
+        """Landmarks in pixels and attributes; NaN and -1 where they are unknown."""
         none = np.full((_LANDMARKS, 2), np.nan, "float32")
         unknown = dict.fromkeys(_ATTRIBUTES, _UNKNOWN)
         name = f"{id}_manu_attri.txt"
@@ -168,24 +167,24 @@ class Builder(FaceBuilder):
         codes = numbers[2 * _LANDMARKS :]
         for code, names in zip(codes, _ATTRIBUTES.values(), strict=True):
             if code not in range(len(names)):
-                self.skip("annotation file is damaged, so left out", name)
+                self.skip("annotation file is damaged and ignored", name)
                 return none, unknown
         landmarks = np.reshape(numbers[: 2 * _LANDMARKS], (_LANDMARKS, 2))
         codes = (int(code) for code in codes)
         return landmarks.astype("float32"), dict(zip(_ATTRIBUTES, codes, strict=True))
 
     def _numbers(self, folder, name, count):
-        """The finite numbers in a text file, or `None` where they cannot be had."""
+        """The finite numbers in a text file, or `None` if it is missing or damaged."""
         try:
             numbers = [float(text) for text in (folder / name).read_text().split()]
         except FileNotFoundError:
-            # Absent folders are a choice, absent files are not.
+            # The folders are optional, but a folder must have all files.
             if folder.exists():
                 self.skip("annotation file is missing", name)
             return None
         except ValueError:
             numbers = []
         if len(numbers) != count or not np.isfinite(numbers).all():
-            self.skip("annotation file is damaged, so left out", name)
+            self.skip("annotation file is damaged and ignored", name)
             return None
         return numbers

@@ -15,14 +15,14 @@ class SFEWConfig(FaceConfig):
     """A config of SFEW.
 
     Attributes:
-        folders: Of the splits `train` and `validation`.
+        folders: Folders of the splits `train` and `validation`.
     """
 
     folders: tuple[str, str]
 
 
 class Builder(FaceBuilder):
-    """Builder of SFEW 2.0."""
+    """SFEW 2.0."""
 
     CODES = "sfew"
     BUILDER_CONFIGS = with_corruptions(
@@ -71,7 +71,7 @@ sfew/
             for path in sorted(part.iterdir()):
                 id = f"{folder.name}/{part.name}/{path.name}"
                 if path.suffix.lower() not in _IMAGES:
-                    self.skip("file is no image", id)
+                    self.skip("file is not an image", id)
                     continue
                 # Folders other than those of the seven expressions are skipped here.
                 example = self.face(id, path, part.name)

@@ -1,14 +1,15 @@
-"""IRAM's attention on the light backbone, FER2013 labels, 7 classes, 64 px.
+"""IRAM with a MobileNetV1 backbone on FER2013, 7 classes, 64 px.
 
     python -m zoo.train iram_fer2013 --data DIR --backbone-weights imagenet
 
 About 30 minutes on two CPU cores (TensorFlow 2.21, seed 0); expect 65 % on the public
 test split. With KERAS_BACKEND=jax it needs no TensorFlow.
 
-Our choices, not the paper's, whose text was not available: MobileNetV1 to stride 16,
-trained on ImageNet, with attention in seven slots; everything learns from the start,
-since untrained attention changes what the backbone was trained to see; then BatchNorm
-rests, and the end is on nearly plain images.
+The paper's text was not available, so these are our choices: MobileNetV1 up to stride
+16, pretrained on ImageNet, with attention at seven insertion points. All weights learn
+from the start, since untrained attention changes the features that the backbone was
+pretrained to compute; then BatchNorm is frozen, and the last stage is on nearly plain
+images.
 """
 
 from zoo.recipe import Recipe, Stage

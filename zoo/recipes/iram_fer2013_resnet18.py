@@ -2,8 +2,9 @@
 
     python -m zoo.train iram_fer2013_resnet18 --data tfds --backbone-weights none
 
-Not run here: no time and no score to expect; `iram_fer2013` is a smaller one that
-was. Our choices as in `iram_raf_db`. Reported is the private test split.
+Not run by us, so there is no time and no score to expect; `iram_fer2013` is a smaller
+version that was. Our choices are those of `iram_raf_db`. Reported on the private test
+split.
 """
 
 from zoo.recipe import Recipe

@@ -2,11 +2,12 @@
 
     python -m zoo.train iram_raf_db --data tfds --backbone-weights none
 
-Not run here: no time and no score to expect.
+Not run by us, so there is no time and no score to expect.
 
-Our choices, not the paper's, whose text was not available: ResNet-18 from random
-weights with attention in every residual branch, and the whole of the training. Epochs
-are chosen on a part held out from train; the test split is opened once, to report.
+The paper's text was not available, so these are our choices: a randomly initialized
+ResNet-18 with attention in every residual branch, and all training settings.
+Checkpoint selection uses a part held out from train; the test split is only reported
+on.
 """
 
 from zoo.recipe import Recipe, Stage

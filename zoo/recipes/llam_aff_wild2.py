@@ -2,14 +2,14 @@
 
     python -m zoo.train llam_aff_wild2 --data tfds --backbone-weights none
 
-Not run here: no time and no score to expect. The paper claims, on the validation split
-of 2020, accuracy 0.49, macro-F1 0.38 and 0.67 F1 + 0.33 accuracy = 0.42.
+Not run by us, so there is no time and no score to expect. The paper claims accuracy
+0.49, macro-F1 0.38 and 0.67 F1 + 0.33 accuracy = 0.42 on the validation split of 2020.
 
-Our choices, not the paper's, whose text was not available: ResNet-18 from random
-weights with attention in every residual branch, and the whole of the training.
+The paper's text was not available, so these are our choices: a randomly initialized
+ResNet-18 with attention in every residual branch, and all training settings.
 
-Reported is the published validation split, so epochs are chosen on a part held out from
-train: whole videos, for frames of one are nearly the same image.
+Reported on the published validation split, so checkpoint selection uses a part held out
+from train: whole videos, since frames of one video are nearly identical.
 """
 
 from keras import layers
@@ -18,7 +18,7 @@ from zoo.recipe import Recipe, Stage
 
 
 def varied():
-    """Changes of place and light that leave the label as it is."""
+    """Changes of position and light that preserve the label."""
     return [
         layers.RandomFlip("horizontal"),
         layers.RandomTranslation(0.08, 0.08, fill_mode="reflect"),

@@ -2,9 +2,9 @@
 
     python -m zoo.train pal_affectnet_resnet50 --data tfds --backbone-weights FILE
 
-FILE holds the backbone's weights, written by `save_weights` of
-`keras_fer.models.backbones.resnet50(224)`; none come with this package. Not run here:
-no time and no score to expect. The rest as in `pal_affectnet_vgg16`.
+FILE holds the backbone's weights, as written by `save_weights` of
+`keras_fer.models.backbones.resnet50(224)`; this package provides none. Not run by us,
+so there is no time and no score to expect. Otherwise as `pal_affectnet_vgg16`.
 """
 
 from zoo.recipe import Recipe, Stage

@@ -2,14 +2,14 @@
 
     python -m zoo.train pal_affectnet_vgg16 --data tfds --backbone-weights imagenet
 
-Not run here: no time and no score to expect.
+Not run by us, so there is no time and no score to expect.
 
-From the paper, by those who restate it: the network, Gaussians at the landmarks,
-Grad·Input of the sum of |logits|, and the loss, added with weight 1. Our choices: half
-of the channels of the last convolution with 14x14 places, the 51 landmarks within the
-face, 3 pixels wide, and the whole of the training. Faces without landmarks count for
-cross-entropy alone. Reported is the published validation split, so epochs are chosen on
-a part held out from train.
+From restatements of the paper: the network, Gaussians at the landmarks, Grad·Input of
+the sum of |logits|, and the loss, added with weight 1. Our choices: the first half of
+the channels of the last convolution with a 14x14 feature map, the 51 inner landmarks,
+Gaussians with a standard deviation of 3 pixels, and all training settings. Faces
+without landmarks contribute to the cross-entropy alone. Reported on the published
+validation split, so checkpoint selection uses a part held out from train.
 """
 
 from keras import layers
@@ -19,7 +19,7 @@ from zoo.recipe import Recipe, Stage
 
 
 def together():
-    """Images move, and the heatmaps of their landmarks with them."""
+    """Moves images and the heatmaps of their landmarks together."""
     return JointAugmentation(
         [
             layers.RandomFlip("horizontal"),

@@ -2,8 +2,8 @@
 
     python -m zoo.train pal_raf_db_resnet50 --data tfds --backbone-weights FILE
 
-For FILE see `pal_affectnet_resnet50`. Not run here: no time and no score to expect. The
-rest as in `pal_raf_db_vgg16`.
+For FILE see `pal_affectnet_resnet50`. Not run by us, so there is no time and no score
+to expect. Otherwise as `pal_raf_db_vgg16`.
 """
 
 from zoo.recipe import Recipe, Stage

@@ -2,12 +2,12 @@
 
     python -m zoo.train pal_raf_db_vgg16 --data tfds --backbone-weights imagenet
 
-Not run here: no time and no score to expect.
+Not run by us, so there is no time and no score to expect.
 
-The rest as in `pal_affectnet_vgg16`, but RAF-DB has five landmarks (eyes, nose, corners
-of the mouth), without brows, and only for the images as found. Our choice is to take
-these, cut to the boxes of the faces. Epochs are chosen on a part held out from train;
-the test split is opened once, to report.
+As `pal_affectnet_vgg16`, except for the landmarks: RAF-DB has five (eyes, nose, corners
+of the mouth; no eyebrows), and only for the original images. Our choice is to train on
+these, cropped to the face boxes. Checkpoint selection uses a part held out from train;
+the test split is only reported on.
 """
 
 from zoo.recipe import Recipe, Stage

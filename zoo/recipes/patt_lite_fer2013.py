@@ -5,9 +5,9 @@
 About 22 minutes on two CPU cores (TensorFlow 2.21, seed 0); expect 67 % on the public
 test split. With KERAS_BACKEND=jax it needs no TensorFlow.
 
-The images are the same as those of FER+, with the original, noisier labels; so the
-network starts from what the FER+ votes taught it. That makes it more than a model
-"trained on FER2013 alone", and the README says so.
+The images are those of FER+ with their original, noisier labels, and the network starts
+from weights trained on the FER+ votes. So it is not "trained on FER2013 alone", as the
+README says.
 """
 
 from zoo.recipe import Recipe, Stage, constant

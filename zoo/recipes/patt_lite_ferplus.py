@@ -2,12 +2,13 @@
 
     python -m zoo.train patt_lite_ferplus --data DIR --backbone-weights imagenet
 
-About two hours on two quiet CPU cores (TensorFlow 2.21, seed 0). With
+About two hours on two idle CPU cores (TensorFlow 2.21, seed 0). With
 KERAS_BACKEND=jax it needs no TensorFlow.
 
-Our choices, not the paper's: images of 64 and then 96 px, votes as soft labels, AdamW,
-a stage in which BatchNorm learns the statistics of faces, attention within a face,
-strong augmentation in a long schedule, and a last stage on nearly plain images.
+These are our choices, not the paper's: images of 64 and then 96 px, votes as soft
+labels, AdamW, a stage in which BatchNorm learns the statistics of faces, attention
+within one image, a long schedule with strong augmentation, and a last stage on nearly
+plain images.
 """
 
 from keras import layers
@@ -16,7 +17,7 @@ from zoo.recipe import Recipe, Stage, constant
 
 
 def varied():
-    """Changes of position, size and light that leave the label as it is."""
+    """Changes of position, size and light that preserve the label."""
     return [
         layers.RandomFlip("horizontal"),
         layers.RandomRotation(0.04, fill_mode="reflect"),
@@ -28,17 +29,17 @@ def varied():
 
 
 def strong():
-    """The same, and in every second image a rectangle is erased."""
+    """`varied`, and a rectangle erased from every second image."""
     return [*varied(), layers.RandomErasing((0.5, 0.5), scale=(0.02, 0.2))]
 
 
 def mixup():
-    """Images and votes of two faces, blended."""
+    """Blends the images and votes of two faces."""
     return [layers.MixUp(0.2)]
 
 
 def plain():
-    """Nearly the images as they are, to end on what the network will see."""
+    """Nearly plain images, like those that the network will be used on."""
     return [
         layers.RandomFlip("horizontal"),
         layers.RandomTranslation(0.04, 0.04, fill_mode="reflect"),

@@ -1,14 +1,14 @@
-"""PAtt-Lite by the paper's settings on CK+, 8 classes, 224 px.
+"""PAtt-Lite with the paper's settings on CK+, 8 classes, 224 px.
 
     python -m zoo.train patt_lite_paper_ck_plus --data tfds --fold 0
 
-Not run here: no time and no score to expect. The paper claims 100 %, with attention
-across the batch, which leaks labels: no target.
+Not run by us, so there is no time and no score to expect. The paper claims 100 %, with
+attention across the batch, which leaks labels: that is no target.
 
-Settings, and what of them is our choice, as in `patt_lite_paper_raf_db`.
-Our choices besides: the last three frames of a sequence, the first as neutral, and ten
-folds of subjects: all but two are trained on, one is reported, and epochs are chosen on
-the one after it. Run it ten times, --fold 0 to 9 with an --out of their own.
+Settings and differences are those of `patt_lite_paper_raf_db`. Our choices besides: the
+last three frames of each sequence, the first as neutral, and ten folds of subjects. One
+fold is reported on, the next is for checkpoint selection, and the other eight are
+trained on. Run it ten times, with --fold 0 to 9 and a separate --out.
 """
 
 from zoo.recipe import Recipe

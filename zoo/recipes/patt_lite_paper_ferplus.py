@@ -1,13 +1,13 @@
-"""PAtt-Lite by the paper's settings on FER+ votes, 8 classes, 224 px.
+"""PAtt-Lite with the paper's settings on FER+ votes, 8 classes, 224 px.
 
     python -m zoo.train patt_lite_paper_ferplus --data tfds --backbone-weights imagenet
 
-Not run here: no time and no score to expect. The paper claims 95.55 %, with attention
-across the batch, which leaks labels: no target.
+Not run by us, so there is no time and no score to expect. The paper claims 95.55 %,
+with attention across the batch, which leaks labels: that is no target.
 
-Settings, and what of them is our choice, as in `patt_lite_paper_raf_db`.
-Reported is the majority of the private test split. Our choices besides: the votes as
-soft labels, and epochs are chosen on a part held out from train.
+Settings and differences are those of `patt_lite_paper_raf_db`. Reported on the images
+of the private test split with a majority label. Our choices besides: the votes as soft
+labels, and checkpoint selection on a part held out from train.
 """
 
 from zoo.recipe import Recipe

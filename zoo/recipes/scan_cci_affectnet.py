@@ -2,12 +2,12 @@
 
     python -m zoo.train scan_cci_affectnet --data tfds --backbone-weights FILE
 
-For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
+For FILE see `scan_cci_raf_db`. Not run by us, so there is no time and no score to
+expect.
 
-From the authors' code: an attention for every crop, rate 0.001 and for the backbone
-1e-4, and otherwise the settings of `scan_cci_raf_db`. Our choices are those there too.
-Reported is the published validation split, so epochs are chosen on a part held out from
-train.
+From the authors' code: separate attention for each crop, rate 0.001 and 1e-4 for the
+backbone; otherwise the settings and differences of `scan_cci_raf_db`. Reported on the
+published validation split, so checkpoint selection uses a part held out from train.
 """
 
 from zoo.recipe import Recipe, Stage
@@ -15,7 +15,7 @@ from zoo.recipes.scan_cci_raf_db import BackboneSGD, color, decayed
 
 
 def sgd(rate, **options):
-    """The backbone learns at a tenth of the rate."""
+    """SGD in which the backbone learns at a tenth of the rate."""
     return BackboneSGD(rate, share=0.1, decay=1e-3, **options)
 
 

@@ -4,12 +4,13 @@ r"""SCAN-CCI for FED-RO, 7 classes, 224 px: trained on AffectNet, reported on FE
     python -m zoo.evaluate runs/scan_cci_fed_ro --data tfds \
         --dataset fed_ro --split test
 
-For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
+For FILE see `scan_cci_raf_db`. Not run by us, so there is no time and no score to
+expect.
 
-FED-RO is 400 images, all to test on. The authors trained on AffectNet and RAF-DB
+FED-RO is 400 images, all for testing. The authors trained on AffectNet and RAF-DB
 together; our choice is AffectNet alone, since a recipe has one dataset. The settings
-are those of `scan_cci_affectnet`, as in their code. `test` below is AffectNet's own;
-the second command names the other.
+are those of `scan_cci_affectnet`, as in their code. `test` below is a split of
+AffectNet; the second command names FED-RO.
 """
 
 from zoo.recipe import Recipe

@@ -2,12 +2,13 @@
 
     python -m zoo.train scan_cci_ferplus --data tfds --backbone-weights FILE
 
-For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
+For FILE see `scan_cci_raf_db`. Not run by us, so there is no time and no score to
+expect.
 
-From the authors' code: an attention for every crop, and the settings of
-`scan_cci_raf_db`. Our choices, besides those there: the votes as soft labels, where the
-authors take the majority, and no jitter of colors, for the images are gray. Reported
-is the majority of the private test split.
+From the authors' code: separate attention for each crop, and the settings of
+`scan_cci_raf_db`. Our choices besides those there: the votes as soft labels, while the
+authors take the majority, and no color jitter, since the images are grayscale. Reported
+on the images of the private test split with a majority label.
 """
 
 from zoo.recipe import Recipe, Stage

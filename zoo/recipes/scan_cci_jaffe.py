@@ -2,12 +2,12 @@
 
     python -m zoo.train scan_cci_jaffe --data tfds --backbone-weights FILE --fold 0
 
-Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
-`scan_cci_raf_db`. Not run here: no time and no score to expect.
+Run it ten times, with --fold 0 to 9 and a separate --out. For FILE see
+`scan_cci_raf_db`. Not run by us, so there is no time and no score to expect.
 
-The abstract names JAFFE; the authors' code does not train on it. So all is our choice:
-the settings of `scan_cci_ck_plus`, and one subject a fold. Epochs are chosen on the
-subject after the reported one.
+The abstract names JAFFE, but the authors' code does not train on it. So everything is
+our choice: the settings of `scan_cci_ck_plus`, one subject per fold, and checkpoint
+selection on the subject after the reported one.
 """
 
 from zoo.recipe import Recipe, Stage, constant

@@ -2,15 +2,16 @@
 
     python -m zoo.train scan_cci_oulu_casia --data tfds --backbone-weights FILE --fold 0
 
-Run it ten times, --fold 0 to 9 with an --out of their own. For FILE see
-`scan_cci_raf_db`. Not run here: no time and no score to expect.
+Run it ten times, with --fold 0 to 9 and a separate --out. For FILE see
+`scan_cci_raf_db`. Not run by us, so there is no time and no score to expect.
 
-From the authors' code: neutral is a class, an attention for every crop, SGD with
-momentum 0.9 and weight decay 1e-3, a constant rate, 40 epochs, batch 48, color jitter,
-classes drawn alike, ten folds of subjects. Our choices: visible, strong light, the last
-three frames of a sequence and the first as neutral; the rates of `scan_cci_affectnet`,
-where the authors go on from their model for FED-RO at 1e-5; which subjects make a fold;
-epochs are chosen on the fold after the reported one; and those of `scan_cci_raf_db`.
+From the authors' code: neutral as a class, separate attention for each crop, SGD with
+momentum 0.9 and weight decay 1e-3, a constant rate, 40 epochs, batch size 48, color
+jitter, balanced sampling, ten folds of subjects. Our choices: visible light, strong
+illumination, the last three frames of each sequence and the first as neutral; the rates
+of `scan_cci_affectnet`, while the authors continue from their FED-RO model at 1e-5; the
+assignment of subjects to folds; checkpoint selection on the fold after the reported
+one; and those of `scan_cci_raf_db`.
 """
 
 from zoo.recipe import Recipe, Stage, constant

@@ -2,17 +2,24 @@
 
     python -m zoo.train scan_cci_raf_db --data tfds --backbone-weights FILE
 
-FILE holds the backbone's weights, written by `save_weights` of
-`keras_fer.models.backbones.resnet50(224, cut="stride_16")`; the authors' were trained
-on faces, MS1M and then VGGFace2, and none come with this package. Not run here: no time
-and no score to expect.
+FILE holds the backbone's weights, as written by `save_weights` of
+`keras_fer.models.backbones.resnet50(224, cut="stride_16")`. The authors' were trained
+on faces, MS1M and then VGGFace2; this package provides none. Not run by us, so there is
+no time and no score to expect.
 
 From the authors' code: one attention shared by all crops, SGD with momentum 0.9, rate
-0.01 and for the backbone 1e-4, 5 % less every epoch, weight decay 1e-3 through the
-gradient, 60 epochs, batch 64, flips and color jitter, classes drawn alike. Our
-choices: BatchNorm learns to the end, and epochs are chosen on a part held out from
-train, where the authors' code rests BatchNorm and chooses on test. Keras shifts
-brightness where their library scales it: our 0.2 moves mid-gray as far as their 0.4.
+0.01 and 1e-4 for the backbone, 5 % less each epoch, weight decay 1e-3 through the
+gradient, 60 epochs, batch size 64, flips and color jitter, balanced sampling.
+
+What differs from it:
+
+- BatchNorm learns to the end; the authors' code freezes it after the first epoch.
+- Checkpoint selection uses a part held out from train, not test.
+- Keras adds to the brightness where torchvision scales it: our 0.2 changes mid-gray as
+  much as their 0.4.
+- Keras multiplies the gradient by the rate before adding it to the velocity, PyTorch
+  multiplies the velocity: after the rate has fallen, steps here still carry gradients
+  at the older, higher rates.
 """
 
 import keras
@@ -35,7 +42,7 @@ def color():
 
 
 def gray():
-    """The same for gray images, which have no colors."""
+    """The same for grayscale images."""
     return [
         layers.RandomFlip("horizontal"),
         layers.RandomColorJitter(brightness_factor=0.2, contrast_factor=0.3),
@@ -43,13 +50,13 @@ def gray():
 
 
 class BackboneSGD(keras.optimizers.SGD):
-    """SGD for a network whose backbone, a ResNet, learns at a share of the rate.
+    """SGD in which the backbone, a ResNet, learns at a fraction of the rate.
 
     Args:
-        rate: Rate or schedule of what follows the backbone.
-        share: That of the backbone.
-        decay: Of all weights, added to their gradients.
-        **options: Those of every Keras optimizer.
+        rate: Learning rate or schedule of the rest of the network.
+        share: Fraction of it at which the backbone learns.
+        decay: Weight decay of all weights, added to their gradients.
+        **options: Arguments of `keras.optimizers.SGD`.
     """
 
     def __init__(self, rate, share, decay, **options):
@@ -58,21 +65,21 @@ class BackboneSGD(keras.optimizers.SGD):
         self.decay = decay
 
     def update_step(self, gradient, variable, learning_rate):
-        """One step of a variable."""
+        """Applies a gradient to a variable."""
         index = self._get_variable_index(variable)
-        # Layers of the backbone, and they alone, are named conv….
+        # The names of the layers of the backbone, and no others, start with conv.
         if self._trainable_variables[index].path.startswith("conv"):
             learning_rate = learning_rate * self.share
         super().update_step(gradient + self.decay * variable, variable, learning_rate)
 
 
 def sgd(rate, **options):
-    """The backbone learns at a hundredth of the rate."""
+    """SGD in which the backbone learns at a hundredth of the rate."""
     return BackboneSGD(rate, share=0.01, decay=1e-3, **options)
 
 
 def decayed(rate, steps, epochs):
-    """5 % less every epoch."""
+    """5 % less each epoch."""
     return keras.optimizers.schedules.ExponentialDecay(
         rate, steps // epochs, 0.95, staircase=True
     )

@@ -2,14 +2,17 @@
 
     python -m zoo.train scan_cci_sfew --data tfds --backbone-weights FILE
 
-For FILE see `scan_cci_raf_db`. Not run here: no time and no score to expect.
+For FILE see `scan_cci_raf_db`. Not run by us, so there is no time and no score to
+expect.
 
-From the authors' code: an attention for every crop, rate 0.001 and for the backbone
-1e-4, 5 % less every epoch, weight decay 1e-4, 60 epochs, batch 64, flips alone, and a
-loss in which rare classes weigh more. Our choices: they weigh by the inverse of their
-frequency, which the authors' weights (effective numbers, beta 0.9999) equal within 1 %
-for classes of up to 200 images; and those of `scan_cci_raf_db`. Reported is the
-published validation split, so epochs are chosen on a part held out from train.
+From the authors' code: separate attention for each crop, rate 0.001 and 1e-4 for the
+backbone, 5 % less each epoch, weight decay 1e-4, 60 epochs, batch size 64, flips alone,
+and a loss in which rare classes weigh more. Our choices: classes weigh by the inverse
+of their frequency, which is within 1 % of the authors' weights (effective numbers, beta
+0.9999) for classes of up to 200 images; and those of `scan_cci_raf_db`. Keras divides
+the weighted loss by the number of images in the batch, PyTorch by the sum of their
+weights. Reported on the published validation split, so checkpoint selection uses a part
+held out from train.
 """
 
 from keras import layers
@@ -19,12 +22,12 @@ from zoo.recipes.scan_cci_raf_db import BackboneSGD, decayed
 
 
 def flips():
-    """Half of the images are mirrored."""
+    """Mirrors half of the images."""
     return [layers.RandomFlip("horizontal")]
 
 
 def sgd(rate, **options):
-    """The backbone learns at a tenth of the rate."""
+    """SGD in which the backbone learns at a tenth of the rate."""
     return BackboneSGD(rate, share=0.1, decay=1e-4, **options)
 
 

@@ -1,0 +1,112 @@
+"""Private parts of Keras and TensorFlow, in one place.
+
+Each function here stands for something that has no public equivalent, and says for
+which versions it is known to work; `setup.py` bounds those versions, and
+`tests/test_compat.py` fails where a new one differs. Importing this imports neither
+Keras nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+
+def is_functional(model: Any) -> bool:
+    """Whether an object is a functional model whose `call` is Keras' own.
+
+    Replaces `keras.Functional`, which does not exist: `keras.Model(inputs, outputs)`
+    returns an instance of the private class `keras.src.models.functional.Functional`.
+    Known for Keras 3.0 to 3.15.
+    """
+    from keras.src.models.functional import Functional
+
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
+def run_graph(model: keras.Model, inputs: Any, call: Callable[..., Any]) -> Any:
+    """Runs the graph of a functional model, with `call` in place of each operation.
+
+    Replaces `keras.models.clone_model(call_function=...)`, which also builds and
+    compiles a model around the result and takes new `keras.Input`s only.
+    Known for Keras 3.7 to 3.15 (`Function._run_through_graph`).
+
+    Args:
+        model: A functional model.
+        inputs: Tensors in place of its inputs, `keras.KerasTensor`s among them.
+        call: Function `(operation, *args, **kwargs) -> outputs`, called in the order
+            of the graph.
+
+    Returns:
+        The outputs.
+    """
+    return model._run_through_graph(inputs, call_fn=call)
+
+
+def producer(tensor: keras.KerasTensor) -> keras.Operation:
+    """Returns the operation that a symbolic tensor is an output of.
+
+    Replaces a search through the nodes of all layers of a model.
+    Known for Keras 3.0 to 3.15 (`KerasTensor._keras_history`).
+    """
+    return tensor._keras_history.operation
+
+
+def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns a layer and all layers inside it, each once.
+
+    Replaces `Model.layers`, which does not list the layers inside layers.
+    Known for Keras 3.0 to 3.15 (`Layer._flatten_layers`).
+    """
+    return list(layer._flatten_layers())
+
+
+def has_several_workers(strategy: Any) -> bool:
+    """Whether Keras' trainer treats a `tf.distribute.Strategy` as multi-worker.
+
+    Replaces counting the workers of a cluster resolver, which a strategy may lack.
+    Known for TensorFlow 2.16 to 2.21 (`StrategyExtended._in_multi_worker_mode`).
+    """
+    return bool(strategy.extended._in_multi_worker_mode())
+
+
+def build_from(model: keras.Model, select: Callable[[Any], Any]) -> None:
+    """Lets `fit` and `evaluate` build a model from a part of their first batch.
+
+    Replaces `_maybe_symbolic_build`, on this model alone: it takes a mean over
+    replicas, which multi-worker strategies give for scalars only.
+    Known for Keras 3.7 to 3.15 (`_maybe_symbolic_build`, `_symbolic_build`).
+
+    Args:
+        model: A model on the TensorFlow backend.
+        select: Function from the batch of all replicas to the part to build from.
+    """
+
+    def build(iterator: Any = None, data_batch: Any = None) -> None:
+        if iterator is not None:
+            for _, _, batches in iterator:
+                data_batch = select(next(batches))
+                break
+        with model.distribute_strategy.scope():
+            model._symbolic_build(data_batch=data_batch)
+
+    model._maybe_symbolic_build = build
+
+
+def wrap_steps(model: keras.Model, wrap: Callable[[Any], Any]) -> None:
+    """Wraps the steps that `fit` and `evaluate` compile, before logs are reduced.
+
+    Replaces an override of `train_step` and `test_step`, which would need a subclass
+    of the model's class. Functions that are compiled already are dropped.
+    Known for Keras 3.7 to 3.15 (`_make_function`).
+
+    Args:
+        model: A model on the TensorFlow backend.
+        wrap: Function from a step, data to logs, to a step.
+    """
+    make_function = model._make_function
+    model._make_function = lambda step: make_function(wrap(step))
+    model.train_function = model.test_function = None

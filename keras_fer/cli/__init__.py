@@ -1,0 +1,53 @@
+"""The command `keras-fer`; each of its commands has a module here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import keras_fer
+from keras_fer.cli import audit, info, predict
+from keras_fer.cli import list as list_
+from keras_fer.console import discard_output, open_standard_streams, print_error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: Default: those of the process.
+
+    Returns:
+        The exit status: 0 on success, 1 on failure, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: With status 2 on wrong usage, 0 after `--help` and `--version`.
+    """
+    open_standard_streams()
+    try:
+        options = build_parser().parse_args(arguments)
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print_error("keras-fer", "interrupted")
+        return 130
+    except BrokenPipeError:
+        discard_output()  # The reader has closed the pipe.
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.filename == "standard output":
+            discard_output()
+        print_error("keras-fer", error)
+    return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser; options that it returns have `run`, a function of them."""
+    parser = argparse.ArgumentParser(
+        "keras-fer", description="Facial expression recognition in images."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras-fer {keras_fer.__version__}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (predict, list_, info, audit):
+        command.add_parser(commands)
+    return parser

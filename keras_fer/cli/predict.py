@@ -1,0 +1,239 @@
+"""`keras-fer predict`: faces and expressions in images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from keras_fer import zoo
+from keras_fer.cli.output import OutputFolder, is_output
+from keras_fer.console import (
+    one_line,
+    print_error,
+    print_output,
+    printable,
+    without_native_output,
+)
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_fer.faces import Detector, Face
+    from keras_fer.faces.analyze import Analysis
+
+_EPILOG = """\
+--json prints one line per image:
+  {"path": str, "faces": [FACE, ...], "error": null or str}
+FACE, largest first:
+  {"box": [x, y, width, height], "label": str, "confidence": 0-1,
+   "probabilities": {label: 0-1, ...}}
+Boxes are in pixels of the upright image. "faces" is empty if no face was found.
+
+Exit status: 0 if every image was read; 1 if some could not be read (the others are
+still processed); 2 on wrong usage."""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the subparsers of `keras-fer`."""
+    parser = commands.add_parser(
+        "predict",
+        help="detect faces in images and classify their expressions",
+        description="Detects the faces in images and classifies their expressions.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="images, folders and patterns (default: a sample portrait)",
+    )
+    parser.add_argument(
+        "--model",
+        default="patt_lite",
+        help="a name from `keras-fer list`, or hf://user/repo[@revision] "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detector",
+        default="mtcnn",
+        help="mtcnn, haar, yunet, or a YuNet .onnx file (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON lines")
+    parser.add_argument(
+        "--save",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="write annotated images to DIR, as NAME_faces.png; a name that is taken "
+        "gets a number, and no file is replaced",
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="with --save, also write saliency maps of the faces, one image per "
+        "method: NAME_grad_input.png, NAME_grad_cam.png and, for models with an "
+        "attention layer, NAME_attention.png",
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the faces of every image."""
+    from tqdm import tqdm
+
+    from keras_fer import faces
+    from keras_fer.faces.analyze import analyze_in
+
+    try:
+        zoo.info(options.model)
+    except ValueError as error:
+        options.parser.error(one_line(error))
+    if options.explain and not options.save:
+        options.parser.error("--explain needs --save DIR, where it writes its images")
+    output = OutputFolder(options.save) if options.save else None
+    paths = _inputs(options.paths or [sample_portrait()])
+    detector = _load_detector(options)
+    model = zoo.load(options.model)
+    warnings.showwarning = _show_warning
+    methods = _methods(model) if options.explain else []
+
+    failed = 0
+    # On a terminal with several images only; tqdm writes to standard error.
+    for path in tqdm(paths, unit="image", disable=None if len(paths) > 1 else True):
+        found: list[Face] = []
+        problem = None
+        try:
+            analysis = analyze_in(faces.read_image(path), model, detector)
+            found = analysis.faces
+            if output:
+                images = _annotated(analysis, model, methods)
+                output.write(pathlib.Path(path).stem, images)
+        except (OSError, ValueError, MemoryError) as error:
+            problem = one_line(error)
+            failed += 1
+        with tqdm.external_write_mode(sys.stdout):
+            if options.json:
+                print_output(json.dumps(_record(path, found, problem)))
+            elif problem is None:
+                print_output(_text(path, found))
+        if problem is not None:
+            with tqdm.external_write_mode(sys.stderr):
+                print_error("keras-fer", problem)
+    if failed and len(paths) > 1:
+        print_error("keras-fer", f"{failed} of {len(paths)} images failed")
+    return 1 if failed else 0
+
+
+def sample_portrait() -> str:
+    """Path of a public-domain portrait that Matplotlib comes with."""
+    import importlib.resources
+
+    data = importlib.resources.files("matplotlib") / "mpl-data" / "sample_data"
+    return str(data / "grace_hopper.jpg")
+
+
+def _inputs(paths: Sequence[str]) -> list[str]:
+    """The images to read, without those in folders that an earlier run wrote."""
+    from keras_fer import faces
+
+    inputs, skipped = [], 0
+    for path in paths:
+        found = faces.find_images(path)
+        if found == [path]:
+            inputs.append(path)
+            continue
+        kept = [file for file in found if not is_output(file)]
+        inputs += kept
+        skipped += len(found) - len(kept)
+    if skipped:
+        print_error(
+            "keras-fer",
+            f"skipped images that --save wrote: {skipped}. Name a file to read it.",
+        )
+    return inputs
+
+
+def _load_detector(options: argparse.Namespace) -> Detector:
+    """Loads Keras and the detector before the first image: their errors come once."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from keras_fer import faces
+
+    with without_native_output():
+        import keras  # noqa: F401
+    try:
+        return faces.load_detector(options.detector)
+    except ValueError as error:
+        options.parser.error(one_line(error))
+        raise  # `error` has ended the process.
+
+
+def _record(path: str, found: Sequence[Face], error: str | None) -> dict[str, Any]:
+    return {
+        "path": path,
+        "faces": [
+            {
+                "box": list(face.box),
+                "label": face.label,
+                "confidence": face.confidence,
+                "probabilities": face.probabilities,
+            }
+            for face in found
+        ],
+        "error": error,
+    }
+
+
+def _text(path: str, found: Sequence[Face]) -> str:
+    path = printable(path)
+    if not found:
+        return f"{path}: no face found"
+    lines = [f"{path}: {len(found)} face{'s' if len(found) > 1 else ''}"]
+    for face in found:
+        x, y, width, height = face.box
+        box = f"{width}x{height} at ({x}, {y})"
+        lines.append(f"  {printable(str(face.label))} {face.confidence:.1%}  {box}")
+    return "\n".join(lines)
+
+
+def _methods(model: keras.Model) -> list[str]:
+    """The saliency methods that the model allows; reports why others are skipped."""
+    import numpy as np
+
+    from keras_fer.saliency import METHODS, explain
+
+    blank = np.zeros((1, model.input_size, model.input_size, 3), "uint8")
+    methods = []
+    for method in METHODS:
+        try:
+            explain(model, blank, method)
+        except ValueError as error:
+            print_error("keras-fer", f"{method} is skipped. {error}")
+        else:
+            methods.append(method)
+    return methods
+
+
+def _annotated(
+    analysis: Analysis, model: keras.Model, methods: list[str]
+) -> dict[str, np.ndarray]:
+    """The image with its faces, and one per saliency method."""
+    from keras_fer.faces.draw import draw_in, overlay_in
+
+    images = {"faces": analysis.image}
+    if analysis.faces:
+        for method in methods:
+            heat = analysis.explain(model, method)
+            images[method] = overlay_in(analysis.image, heat)
+    return {kind: draw_in(image, analysis.faces) for kind, image in images.items()}
+
+
+def _show_warning(message: object, category: type, *_args: Any, **_kwargs: Any) -> None:
+    if issubclass(category, UserWarning):
+        print_error("keras-fer", message)

@@ -1,0 +1,79 @@
+"""What a detector is, and what it finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable
+from types import ModuleType
+
+import numpy as np
+
+Box = tuple[int, int, int, int]
+Detection = tuple[np.ndarray, float | None, np.ndarray | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """One face of an image.
+
+    Attributes:
+        box: `(x, y, width, height)` in whole pixels, inside the image.
+        detector: `"mtcnn"`, `"haar"` or `"yunet"`.
+        score: The detector's confidence, 0–1; `None` for `"haar"`, which has none.
+        landmarks: Five points `(x, y)` in pixels: left eye, right eye, nose, left and
+            right corner of the mouth. Left and right are those of the image, for an
+            upright face. `None` for `"haar"`.
+        probabilities: Label to probability, from `analyze`; `None` from `detect`.
+    """
+
+    box: Box
+    detector: str
+    score: float | None = None
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    probabilities: dict[str, float] | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The most probable label, or `None` before `analyze`."""
+        if not self.probabilities:
+            return None
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def confidence(self) -> float | None:
+        """The probability of `label`, or `None` before `analyze`."""
+        return max(self.probabilities.values()) if self.probabilities else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A loaded detector.
+
+    Attributes:
+        name: `"mtcnn"`, `"haar"` or `"yunet"`.
+        run: Function of an image `(H, W, 3)` uint8 RGB, the side of the smallest face
+            in pixels, and the lowest score. Yields for each face its box `(4,)`, `(x,
+            y, width, height)`; its score; and its landmarks `(5, 2)`. All are floats
+            in pixels of that image.
+        min_confidence: Default of the lowest score; `None` without scores.
+    """
+
+    name: str
+    run: Callable[[np.ndarray, float, float | None], Iterable[Detection]]
+    min_confidence: float | None = None
+
+
+def import_package(package: str) -> ModuleType:
+    """Imports a detector's package.
+
+    Raises:
+        ImportError: It cannot be imported; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"Face detection needs the package {package!r}, which cannot be imported "
+            f'({error}). Install it with: pip install "keras-fer[faces]"'
+        ) from error

@@ -1,0 +1,345 @@
+"""Exports a model for use without Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from keras_fer.runtime.onnx import METADATA, ExportInfo, as_uint8
+
+if TYPE_CHECKING:
+    from keras_fer.models import ExpressionClassifier
+
+Format = Literal["onnx", "litert", "saved_model", "openvino"]
+Precision = Literal["float32", "float16", "int8"]
+
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "saved_model": "", "openvino": ".xml"}
+_PRECISIONS = {
+    "onnx": ("float32", "float16", "int8"),
+    "litert": ("float32", "float16", "int8"),
+    "saved_model": ("float32",),
+    "openvino": ("float32", "float16"),
+}
+
+
+def export(
+    model: str | os.PathLike[str] | ExpressionClassifier,
+    path: str | os.PathLike[str],
+    format: Format = "onnx",
+    precision: Precision = "float32",
+    *,
+    calibration: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> pathlib.Path:
+    """Exports a model to a file that needs neither Keras nor this package.
+
+    In: uint8 RGB `(B, H, W, 3)`, any B, H and W. Out: float32 probabilities
+    `(B, num_classes)`. Resizing and normalization are part of the graph. Labels, what
+    the input must look like, preset, SHA-256 and license are in the file's metadata
+    under the key `keras_fer`, as JSON (a SavedModel has them in
+    `assets.extra/keras_fer.json`).
+
+    Args:
+        model: A model of this package, or what `keras_fer.zoo.load` takes.
+        path: File to write; a folder for `"saved_model"`.
+        format: `"onnx"`, `"litert"`, `"saved_model"` or `"openvino"`.
+        precision: `"float32"`; `"float16"` stores weights in half precision, which
+            takes half the room, and computes in float32; `"int8"` quantizes weights
+            and activations after training and needs `calibration`.
+        calibration: Face images like those the model will see, 0–255,
+            `(N, H, W, 1 or 3)`; a hundred or more.
+        overwrite: Whether to replace an existing file.
+
+    Returns:
+        The path.
+
+    Raises:
+        FileExistsError: The path exists, and `overwrite` is off.
+        ImportError: A package that the format needs is not installed.
+        OSError: The path cannot be written. An existing file is left as it was.
+        ValueError: An argument is unknown, or the combination is not supported.
+    """
+    path = pathlib.Path(path)
+    if format not in SUFFIXES:
+        raise ValueError(
+            f"format must be one of {', '.join(SUFFIXES)}, got {format!r}."
+        )
+    if precision not in _PRECISIONS[format]:
+        raise ValueError(
+            f"precision must be one of {', '.join(_PRECISIONS[format])} for {format}, "
+            f"got {precision!r}."
+        )
+    if path.suffix != SUFFIXES[format]:
+        expected = f"end in {SUFFIXES[format]}" if SUFFIXES[format] else "be a folder"
+        raise ValueError(f"path must {expected} for {format}, got {str(path)!r}.")
+    if (precision == "int8") != (calibration is not None):
+        raise ValueError(
+            "calibration must be given for precision='int8', and only for that, got "
+            f"{'none' if calibration is None else 'some'} for {precision!r}."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{str(path)!r} exists. Pass overwrite=True to replace it."
+        )
+    if calibration is not None:
+        calibration = as_uint8(np.asarray(calibration))
+    loaded, info = _load(model, precision)
+    with _replacing(path) as partial:
+        {"onnx": _onnx, "litert": _litert, "saved_model": _saved_model}.get(
+            format, _openvino
+        )(loaded, partial, info, calibration)
+    return path
+
+
+def _load(model: Any, precision: str) -> tuple[ExpressionClassifier, ExportInfo]:
+    """The model in float32, and what its file will say."""
+    import keras_fer
+    from keras_fer import __version__
+
+    preset, license, sha256 = None, None, None
+    if isinstance(model, (str, os.PathLike)):
+        name = os.fspath(model)
+        if isinstance(model, str) and (
+            name in keras_fer.zoo.list() or name.startswith("hf://")
+        ):
+            facts = keras_fer.zoo.info(name)
+            preset, license, sha256 = facts.name, facts.license, facts.sha256
+        model = keras_fer.zoo.load(name)
+    info = ExportInfo(
+        labels=tuple(model.labels),
+        input=(
+            "uint8 RGB face crops (batch, height, width, 3), any size; the square of "
+            "the face's box, eyes level"
+        ),
+        input_size=model.input_size,
+        preset=preset,
+        license=license,
+        weights_sha256=sha256,
+        precision=precision,
+        keras_fer=__version__,
+    )
+    return model, info
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path in a temporary folder beside the target, moved there at the end."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r}.")
+    try:
+        folder = tempfile.mkdtemp(prefix=".export-", dir=path.parent)
+    except OSError as error:
+        raise OSError(f"{str(path)!r} cannot be written: {error}") from error
+    try:
+        partial = pathlib.Path(folder) / path.name
+        yield partial
+        for file in sorted(pathlib.Path(folder).iterdir()):
+            target = path.parent / file.name
+            if target.is_dir():
+                os.replace(target, pathlib.Path(folder) / "old")
+            os.replace(file, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _signature() -> list[Any]:
+    import keras
+
+    return [keras.InputSpec(dtype="uint8", shape=(None, None, None, 3), name="image")]
+
+
+def _import(package: str, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportError(
+            f"This export needs {package!r}, which is not installed. Install it with: "
+            f'pip install "keras-fer[{extra}]"'
+        ) from error
+
+
+def _onnx(
+    model: ExpressionClassifier,
+    path: pathlib.Path,
+    info: ExportInfo,
+    calibration: np.ndarray | None,
+) -> None:
+    onnx = _import("onnx", "export")
+    _import("tf2onnx", "export")
+    with _quiet():
+        model.export(
+            str(path), format="onnx", input_signature=_signature(), verbose=False
+        )
+    network = onnx.load(path)
+    _rename_output(network, "probabilities")
+    if calibration is not None:
+        _quantize(network, path, calibration)
+        network = onnx.load(path)
+    if info.precision == "float16":
+        _store_half(network)
+    network.producer_name = "keras_fer"
+    onnx.helper.set_model_props(network, {METADATA: info.to_json()})
+    onnx.checker.check_model(network)
+    onnx.save(network, path)
+
+
+def _rename_output(network: Any, name: str) -> None:
+    (output,) = network.graph.output
+    for node in network.graph.node:
+        for names in (node.input, node.output):
+            for index, each in enumerate(names):
+                if each == output.name:
+                    names[index] = name
+    output.name = name
+
+
+def _store_half(network: Any) -> None:
+    """Stores kernels as float16, each with a cast to float32 behind it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for index, tensor in enumerate(network.graph.initializer):
+        value = numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or value.size < 64:
+            continue
+        half = numpy_helper.from_array(value.astype(np.float16), f"{tensor.name}_half")
+        casts.append(
+            helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT)
+        )
+        network.graph.initializer[index].CopyFrom(half)
+    for index, cast in enumerate(casts):
+        network.graph.node.insert(index, cast)
+
+
+def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None:
+    """Post-training quantization to int8, per channel, of convolutions and matmuls."""
+    import onnx
+    from onnxruntime import quantization
+
+    class Faces(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            batches = np.array_split(calibration, -(-len(calibration) // 32))
+            self._batches = iter(batches)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {network.graph.input[0].name: batch}
+
+    source = path.with_name("float32.onnx")
+    onnx.save(network, source)
+    quantization.quant_pre_process(source, source, skip_symbolic_shape=True)
+    quantization.quantize_static(
+        source,
+        path,
+        Faces(),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        op_types_to_quantize=["Conv"],
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+    )
+    source.unlink()
+
+
+def _litert(
+    model: ExpressionClassifier,
+    path: pathlib.Path,
+    info: ExportInfo,
+    calibration: np.ndarray | None,
+) -> None:
+    tf = _import("tensorflow", "export")
+    options: dict[str, Any] = {}
+    if info.precision != "float32":
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+    if info.precision == "float16":
+        options["target_spec"] = {"supported_types": [tf.float16]}
+    if calibration is not None:
+
+        def faces() -> Iterator[list[np.ndarray]]:
+            for face in calibration:
+                yield [face[None]]
+
+        options["representative_dataset"] = faces
+    with _quiet():
+        model.export(
+            str(path),
+            format="litert",
+            input_signature=_signature(),
+            verbose=False,
+            **options,
+        )
+    _add_metadata(path, info)
+
+
+def _add_metadata(path: pathlib.Path, info: ExportInfo) -> None:
+    """Puts our JSON into the metadata of a LiteRT file."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    network = flatbuffer_utils.read_model(str(path))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(info.to_json().encode(), np.uint8)
+    network.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA.encode(), len(network.buffers) - 1
+    network.metadata = [*(network.metadata or []), entry]
+    flatbuffer_utils.write_model(network, str(path))
+
+
+def _saved_model(
+    model: ExpressionClassifier,
+    path: pathlib.Path,
+    info: ExportInfo,
+    calibration: np.ndarray | None,
+) -> None:
+    with _quiet():
+        model.export(
+            str(path),
+            format="tf_saved_model",
+            input_signature=_signature(),
+            verbose=False,
+        )
+    extra = path / "assets.extra"
+    extra.mkdir(exist_ok=True)
+    (extra / f"{METADATA}.json").write_text(info.to_json() + "\n", "utf-8")
+
+
+def _openvino(
+    model: ExpressionClassifier,
+    path: pathlib.Path,
+    info: ExportInfo,
+    calibration: np.ndarray | None,
+) -> None:
+    openvino = _import("openvino", "openvino")
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "model.onnx"
+        full = ExportInfo(**{**vars(info), "precision": "float32"})
+        _onnx(model, file, full, None)
+        network = openvino.convert_model(str(file))
+    network.set_rt_info(info.to_json(), [METADATA])
+    openvino.save_model(network, path, compress_to_fp16=info.precision == "float16")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps converters from printing their progress."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

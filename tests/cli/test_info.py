@@ -1,0 +1,8 @@
+from keras_fer import zoo
+
+
+def test_info(run):
+    status, output, _ = run("info", "patt_lite")
+    assert status == 0
+    for value in (zoo.info("patt_lite").sha256, "1,102,697", "contempt"):
+        assert value in output

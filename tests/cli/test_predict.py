@@ -1,0 +1,327 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fer import LABELS, zoo
+from keras_fer.cli.predict import sample_portrait
+
+ASTRONAUT = pathlib.Path(__file__).parents[3] / "shared/photos/astronaut.png"
+
+
+def changed(before, after):
+    """Where two images differ."""
+    before, after = (
+        np.asarray(Image.open(file).convert("RGB")) for file in (before, after)
+    )
+    return (before != after).any(axis=-1)
+
+
+@pytest.fixture
+def portrait():
+    return sample_portrait()
+
+
+def test_without_a_path_it_reads_the_sample_portrait(run):
+    status, output, _ = run("predict")
+    first, second = output.splitlines()
+    assert status == 0
+    assert first.endswith("grace_hopper.jpg: 1 face")
+    assert second.split()[0] in LABELS
+
+
+def test_json_follows_the_schema(run, portrait):
+    status, output, errors = run("predict", portrait, "--json")
+    record = json.loads(output)
+    assert (status, errors) == (0, "")
+    assert set(record) == {"path", "faces", "error"}
+    assert (record["path"], record["error"]) == (portrait, None)
+    (face,) = record["faces"]
+    assert set(face) == {"box", "label", "confidence", "probabilities"}
+    assert tuple(face["probabilities"]) == LABELS
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["confidence"] == max(face["probabilities"].values())
+    assert face["probabilities"][face["label"]] == face["confidence"]
+    x, y, width, height = face["box"]
+    assert 0 <= x < x + width <= 512 and 0 <= y < y + height <= 600
+
+
+@pytest.mark.skipif(not ASTRONAUT.is_file(), reason="the photo is absent")
+@pytest.mark.parametrize("model", ["patt_lite.ferplus", "patt_lite.fer2013"])
+def test_the_astronaut_smiles(run, model):
+    _, output, _ = run("predict", ASTRONAUT, "--json", "--model", model)
+    (face,) = json.loads(output)["faces"]
+    x, y, width, height = face["box"]
+    assert face["label"] == "happiness"
+    # Her nose is near (220, 120).
+    assert x < 220 < x + width and y < 120 < y + height
+    assert 80 < max(width, height) < 180
+
+
+def test_one_bad_image_does_not_end_the_job(run, tmp_path, portrait):
+    (tmp_path / "empty.jpg").touch()
+    Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
+    (tmp_path / "text.jpg").write_text("not an image")
+    status, output, errors = run(
+        "predict",
+        tmp_path,
+        "gone.jpg",
+        portrait,
+        "--json",
+        "--detector",
+        "haar",
+    )
+    records = [json.loads(line) for line in output.splitlines()]
+    names = [pathlib.Path(record["path"]).name for record in records]
+    assert names == ["empty.jpg", "one.png", "text.jpg", "gone.jpg", "grace_hopper.jpg"]
+    failed = [record["error"] is not None for record in records]
+    assert failed == [True, False, True, True, False]
+    assert [len(record["faces"]) for record in records] == [0, 0, 0, 0, 1]
+    assert status == 1
+    lines = [line for line in errors.splitlines() if line.startswith("keras-fer: ")]
+    assert len(lines) == 4 and lines[-1] == "keras-fer: 3 of 5 images failed"
+
+
+def test_save_writes_annotated_images_of_the_same_name(run, tmp_path, portrait):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.open(portrait).save(tmp_path / folder / "photo.png")
+    status, _, _ = run(
+        "predict", tmp_path, "--save", tmp_path / "out", "--detector", "haar"
+    )
+    assert status == 0
+    saved = sorted((tmp_path / "out").iterdir())
+    assert [file.name for file in saved] == ["photo_2_faces.png", "photo_faces.png"]
+    assert 0 < changed(tmp_path / "a" / "photo.png", saved[0]).mean() < 0.2
+
+
+def test_save_into_the_folder_of_the_images_loses_none(run, tmp_path, portrait):
+    """A user's own `a_faces.png` is read, and is still there afterwards."""
+    Image.open(portrait).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a_faces.png")
+    mine = (tmp_path / "a_faces.png").read_bytes()
+    arguments = ("predict", tmp_path, "--save", tmp_path, "--detector", "haar")
+    status, output, errors = run(*arguments)
+    assert (status, "keras-fer: " in errors) == (0, False)
+    assert len(output.splitlines()) == 3
+    assert (tmp_path / "a_faces.png").read_bytes() == mine
+    saved = {"a_2_faces.png", "a_faces_faces.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "a.png",
+        "a_faces.png",
+        *saved,
+    }
+    # What was written is not read by the next run, unless it is named.
+    status, again, errors = run(*arguments[:2], "--detector", "haar")
+    assert again == output
+    assert "keras-fer: skipped images that --save wrote: 2." in errors
+    named = tmp_path / "a_2_faces.png"
+    status, again, _ = run("predict", named, "--detector", "haar")
+    assert again.splitlines()[0] == f"{named}: 1 face"
+
+
+def test_save_follows_no_link(run, tmp_path):
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    precious = tmp_path / "precious.txt"
+    precious.write_text("keep")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a_faces.png").symlink_to(precious)
+    (out / "a_2_faces.png").symlink_to(tmp_path / "new.png")
+    run("predict", tmp_path / "a.png", "--save", out, "--detector", "haar")
+    assert precious.read_text() == "keep" and not (tmp_path / "new.png").exists()
+    assert (out / "a_3_faces.png").is_file()
+
+
+def test_control_characters_are_escaped(run, tmp_path):
+    name = "\x1b[31mred\n.png"
+    Image.new("RGB", (64, 64), "white").save(tmp_path / name)
+    (tmp_path / "z\x07.png").touch()
+    status, output, errors = run("predict", tmp_path, "--detector", "haar")
+    assert output == rf"{tmp_path}/\x1b[31mred\n.png: no face found" + "\n"
+    assert status == 1 and r"z\x07.png" in errors
+    assert not {"\x1b", "\x07"} & {*output, *errors.replace("\x1b[A", "")}
+
+
+def command(*arguments, **options):
+    """A process of `keras-fer predict` with the fast detector."""
+    words = [sys.executable, "-m", "keras_fer.cli", "predict", "--detector", "haar"]
+    return subprocess.Popen([*words, *map(os.fspath, arguments)], **options)
+
+
+def test_names_that_cannot_be_encoded(tmp_path):
+    """Neither in the file system's encoding nor in that of the terminal."""
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "é.png")
+    try:
+        os.rename(tmp_path / "é.png", os.fsencode(tmp_path) + b"/\xff.png")
+    except OSError:
+        pytest.skip("the file system has encoded names only")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "é.png")
+    process = command(
+        tmp_path,
+        "--save",
+        tmp_path / "out",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    lines = [line.rpartition(b"/")[2] for line in output.splitlines()]
+    assert sorted(lines) == [rb"\udcff.png: no face found", rb"\xe9.png: no face found"]
+    saved = os.listdir(os.fsencode(tmp_path / "out"))
+    assert sorted(saved) == [b"\xc3\xa9_faces.png", b"\xff_faces.png"]
+
+
+def test_closed_standard_error(tmp_path):
+    """Errors go nowhere, least of all into a file that was opened since."""
+    (tmp_path / "bad.png").touch()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "good.png")
+    script = 'exec "$@" 2>&-'
+    words = [sys.executable, "-m", "keras_fer.cli", "predict", "--detector", "haar"]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *words, tmp_path, "--save", tmp_path / "out"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout == f"{tmp_path / 'good.png'}: no face found\n"
+    Image.open(tmp_path / "out" / "good_faces.png").load()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is absent")
+def test_a_full_disk_behind_standard_output(tmp_path):
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "a.png")
+    with open("/dev/full", "w") as full:
+        process = command(tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+        _, errors = process.communicate()
+    (line,) = errors.splitlines()
+    assert process.returncode == 1
+    assert line.startswith("keras-fer: ") and line.endswith("'standard output'")
+
+
+def test_ctrl_c_ends_with_one_line_and_whole_results(tmp_path, portrait):
+    out = tmp_path / "out"
+    process = command(
+        *[portrait] * 500,
+        "--json",
+        "--save",
+        out,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    lines += output.splitlines()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "keras-fer: interrupted"
+    assert "Traceback" not in errors
+    assert all(json.loads(line)["error"] is None for line in lines)
+    saved = list(out.iterdir())
+    assert len(lines) <= len(saved) <= len(lines) + 1 < 500
+    for file in saved:
+        Image.open(file).load()
+
+
+def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.open(portrait).save(tmp_path / folder / "photo.png")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "b" / "plain.png")
+    out = tmp_path / "out"
+    status, output, errors = run(
+        "predict", tmp_path, "--explain", "--save", out, "--json"
+    )
+    *_, face = (json.loads(line)["faces"] for line in output.splitlines()[:2])
+    assert (status, "keras-fer: " in errors) == (0, False)
+    names = ["faces", "grad_input", "grad_cam", "attention"]
+    assert {file.name for file in out.iterdir()} == {"plain_faces.png"} | {
+        f"photo{number}_{name}.png" for number in ("", "_2") for name in names
+    }
+    x, y, width, height = face[0]["box"]
+    images = {}
+    for name in names:
+        file = out / f"photo_{name}.png"
+        assert file.read_bytes() == (out / f"photo_2_{name}.png").read_bytes()
+        images[name] = np.asarray(Image.open(file))
+    assert len({image.tobytes() for image in images.values()}) == 4
+    for name in names[1:]:
+        file = out / f"photo_{name}.png"
+        rows, columns = np.nonzero(changed(out / "photo_faces.png", file))
+        # Inside the square around the box, perhaps turned a little; boxes and
+        # captions are on top, so they are the same.
+        assert abs(columns - x - width / 2).max() < 0.6 * max(width, height)
+        assert abs(rows - y - height / 2).max() < 0.6 * max(width, height)
+        assert len(rows) > 0.1 * width * height
+        box = images[name][y, x : x + width]
+        np.testing.assert_array_equal(box, images["faces"][y, x : x + width])
+
+
+def test_explain_without_an_attention_layer(run, tmp_path, portrait, monkeypatch):
+    from keras_fer.models import PAttLite
+
+    plain = PAttLite(8, input_size=48, attention="none", backbone_weights=None)
+    monkeypatch.setattr(zoo, "load", lambda name: plain)
+    for name in ("a", "b"):
+        Image.open(portrait).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out"
+    arguments = ("predict", tmp_path, "--detector", "haar", "--explain", "--save", out)
+    status, _, errors = run(*arguments)
+    assert status == 0
+    (line,) = (line for line in errors.splitlines() if line.startswith("keras-fer: "))
+    assert "attention is skipped" in line and "Use grad_input or grad_cam" in line
+    names = ("faces", "grad_input", "grad_cam")
+    assert {file.name for file in out.iterdir()} == {
+        f"{stem}_{name}.png" for stem in "ab" for name in names
+    }
+
+
+def test_no_face_is_said(run, tmp_path):
+    Image.new("RGB", (200, 200), "white").save(tmp_path / "blank.png")
+    status, output, _ = run("predict", tmp_path / "blank.png")
+    assert (status, output) == (0, f"{tmp_path / 'blank.png'}: no face found\n")
+
+
+def test_the_first_frame_of_an_animation_is_said(run, tmp_path):
+    frames = [Image.new("L", (64, 64), shade) for shade in (0, 255)]
+    file = tmp_path / "moving.gif"
+    frames[0].save(file, save_all=True, append_images=frames[1:])
+    status, _, errors = run("predict", file, "--detector", "haar")
+    assert status == 0
+    assert "keras-fer: " in errors and "only the first one is read" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["predict", "--model", "pattlite"], "Did you mean patt_lite"),
+        (["predict", "--detector", "magic"], "detector must be one of"),
+        (["info", "patt"], "Unknown model"),
+        (["predict", "--nonsense"], "--nonsense"),
+        (["predict", "--explain"], "needs --save DIR"),
+    ],
+)
+def test_wrong_usage(run, arguments, message):
+    status, output, errors = run(*arguments)
+    assert (status, output) == (2, "")
+    assert message in errors
+
+
+def test_it_is_quiet_as_a_process(portrait):
+    """No chatter of TensorFlow on either stream."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_fer.cli", "predict", portrait],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2

@@ -1,0 +1,1 @@
+"""What `zoo.evaluate` computes, prints and draws."""
