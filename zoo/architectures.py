@@ -1,8 +1,8 @@
-"""Parameters and cost of each paper's network: `python -m zoo.architectures`.
+"""Parameters and MACs of each paper's network: `python -m zoo.architectures`.
 
-Builds every architecture for 7 classes with random weights and counts weights and
-multiply-accumulates at 224 pixels. Writes `zoo/results/architectures.json`, from which
-`zoo.tables` renders README's table.
+Builds every architecture for 7 classes with random weights and counts parameters and
+multiply-accumulates at 224 pixels; writes `zoo/results/architectures.json`, from which
+`zoo.tables` makes README's table.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import json
 import math
 import pathlib
 
-from keras_fer import models
+import keras_fer
 from zoo.cost import count_macs
 
 RESULT = pathlib.Path(__file__).with_name("results") / "architectures.json"
@@ -26,7 +26,7 @@ class Architecture:
         model: Name of a function in `keras_fer.models`.
         arguments: What to call it with.
         stated: What the paper or its authors' code says.
-        interpretation: What is ours.
+        interpretation: What is our interpretation.
     """
 
     paper: str
@@ -37,8 +37,8 @@ class Architecture:
     interpretation: str
 
     def measured(self):
-        """The same and the counts, as a dictionary for JSON."""
-        model = getattr(models, self.model)(7, **self.arguments)
+        """The same with counts, as a dictionary for JSON."""
+        model = getattr(keras_fer.models, self.model)(7, **self.arguments)
         trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         return {
             **dataclasses.asdict(self),
@@ -51,7 +51,7 @@ class Architecture:
 _SCAN = "`SpatioChannelAttention`, `LocalGlobalAttention`, `ComplementaryContext`"
 _SCAN_STATED = "everything, from the authors' code"
 _SCAN_INTERPRETATION = "crops of feature maps other than 28x28"
-_INSERTION = "the layer's form, the backbone, one layer at the end of every block"
+_POINTS = "the layer's form, the backbone, one layer at the end of every block"
 _PREVIOUS = "previous layer's information, no bottleneck, fusion with the feature map"
 
 ARCHITECTURES = (
@@ -72,10 +72,8 @@ ARCHITECTURES = (
         "the authors' script for RAF-DB",
         _SCAN_INTERPRETATION,
     ),
-    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _INSERTION),
-    Architecture(
-        "IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _INSERTION
-    ),
+    Architecture("LLAM", "`LosslessAttention`", "LLAM", {}, _PREVIOUS, _POINTS),
+    Architecture("IRAM", "`InformationReuseAttention`", "IRAM", {}, _PREVIOUS, _POINTS),
     *(
         Architecture(
             "PAL",
@@ -118,7 +116,7 @@ ARCHITECTURES = (
         "AttentionNetwork",
         {"backbone": "mobilenet_v1"},
         "-",
-        "the same network without attention",
+        "the same insertion points, empty",
     ),
 )
 

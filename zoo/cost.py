@@ -38,11 +38,11 @@ def count_macs(model):
 
 
 def _macs(layer, shape):
-    places = math.prod(shape[1:-1])
+    positions = math.prod(shape[1:-1])
     if isinstance(layer, layers.SeparableConv2D):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-        return places * sum(math.prod(kernel.shape) for kernel in kernels)
+        return positions * sum(math.prod(kernel.shape) for kernel in kernels)
     kinds = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D)
     if isinstance(layer, kinds):
-        return places * math.prod(layer.kernel.shape)
+        return positions * math.prod(layer.kernel.shape)
     return 0

@@ -75,7 +75,7 @@ def batch_dependence():
 
 
 def architectures():
-    """Every paper's network: what it weighs and costs, and whose idea it is."""
+    """Every paper's network: parameters, MACs, and what is our interpretation."""
     rows = []
     for row in json.loads((RESULTS / "architectures.json").read_text()):
         arguments = ", ".join(f"{k}={v!r}" for k, v in row["arguments"].items())

@@ -133,7 +133,7 @@ def _weights_cases():
 
 
 def _read_weights(path):
-    from keras_fer.zoo.safety import check_weights
+    from keras_fer.hub.checks import check_weights
 
     check_weights(path)
 
@@ -143,7 +143,7 @@ def _read_weights(path):
 
 @functools.cache
 def _manifest():
-    from keras_fer.zoo.release import FILES, FORMAT
+    from keras_fer.hub.release import FILES, FORMAT
 
     return json.dumps(
         {
@@ -164,7 +164,7 @@ def _manifest_cases():
 
 
 def _read_manifest(path):
-    from keras_fer.zoo.release import read_manifest
+    from keras_fer.hub.release import read_manifest
 
     manifest = read_manifest(path, "user/repo")
     assert len(manifest["labels"]) >= 2
