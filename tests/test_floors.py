@@ -20,7 +20,7 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [
-    ROOT / f"{name}.py" for name in FLOORS[0]
+    ROOT / f"{name}.py" for name in sorted(FLOORS[0])
 ]
 
 
