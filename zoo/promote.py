@@ -91,6 +91,8 @@ def promote(run, name, source, shelf=None):
         weights = pathlib.Path(folder) / "model.weights.h5"
         candidate = _store_weights(run, record, name, weights)
         candidate = _with_temperature(candidate, source)
+        onnx = weights.with_name("model.onnx")
+        _export(candidate, known["license"]["name"], onnx)
         results = _evaluate(candidate, source)
         facts = _describe(candidate, record, known, results)
         facts |= _pin_of(shelf, name, candidate.sha256)
@@ -98,11 +100,13 @@ def promote(run, name, source, shelf=None):
             result_name(candidate.test, corruption): result
             for corruption, result in results.items()
         }
-        return shelf.install(facts, weights, {RUN: record, **files})
+        return shelf.install(facts, weights, onnx, {RUN: record, **files})
 
 
 def refresh(shelf=None):
-    """Copies `zoo/facts.toml` into all presets again; nothing is evaluated.
+    """Copies `zoo/facts.toml` into all presets and exports them to ONNX again.
+
+    Nothing is evaluated.
 
     Args:
         shelf: A `zoo.shelf.Shelf`; `None` for that of this repository.
@@ -113,9 +117,30 @@ def refresh(shelf=None):
     shelf = shelf or Shelf()
     names = shelf.names()
     for name in names:
+        facts = shelf.read(name)
         known = _known_facts(name, shelf.run(name)["recipe"])
-        shelf.update(name, _published(known))
+        candidate = Candidate(
+            name,
+            facts["data"]["dataset"],
+            weights=shelf.weights / facts["weights"]["file"],
+            **{
+                key: facts[key]
+                for key in ("architecture", "arguments", "labels", "temperature")
+            },
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            onnx = pathlib.Path(folder) / "model.onnx"
+            _export(candidate, known["license"]["name"], onnx)
+            shelf.update(name, _published(known), onnx)
     return names
+
+
+def _export(candidate, license, path):
+    """Writes the model as the ONNX file that comes with the package."""
+    from keras_fer.runtime.export import Source, write_onnx
+
+    source = Source(candidate.name, license, candidate.sha256)
+    write_onnx(candidate.load(), path, "float16", source)
 
 
 def _published(known):
@@ -365,7 +390,8 @@ def main(arguments=None):
     parser.add_argument(
         "--refresh",
         action="store_true",
-        help="copy zoo/facts.toml into all presets again; nothing is evaluated",
+        help="copy zoo/facts.toml into all presets and export them to ONNX again; "
+        "nothing is evaluated",
     )
     parser.add_argument(
         "--data",

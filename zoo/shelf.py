@@ -1,8 +1,8 @@
 """Where presets are kept: a JSON file each, which names its weights and its results.
 
-Weights and results never change under their names, which end in a hash of what they
-hold. A preset changes when its JSON file is replaced, and that is one step: whoever is
-interrupted leaves the old preset or the new one.
+Weights, ONNX files and results never change under their names, which end in a hash of
+what they hold. A preset changes when its JSON file is replaced, and that is one step:
+whoever is interrupted leaves the old preset or the new one.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Shelf:
 
     Attributes:
         presets: Of `NAME.json`.
-        weights: Of `NAME-HASH.weights.h5`.
+        weights: Of `NAME-HASH.weights.h5` and `NAME-HASH.onnx`.
         results: Of folders `NAME-HASH`, with the run's `run.json` and an evaluation
             for the images as they are and for each corruption.
     """
@@ -84,12 +84,14 @@ class Shelf:
         _check_results(facts, results, again)
         return results
 
-    def install(self, facts, weights, results):
+    def install(self, facts, weights, onnx, results):
         """Makes a preset what it is from now on, in one step.
 
         Args:
-            facts: Of the preset, but for `weights` and `results`, which are filled in.
+            facts: Of the preset, but for `weights`, `onnx` and `results`, which are
+                filled in.
             weights: Path of its weights file.
+            onnx: Path of the same model as `keras_fer.export` wrote it.
             results: File name to a dictionary for JSON.
 
         Returns:
@@ -100,16 +102,21 @@ class Shelf:
                 written then.
         """
         name = facts["name"]
-        data = pathlib.Path(weights).read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
+        stored = {}
+        for part, path, suffix in (
+            ("weights", weights, ".weights.h5"),
+            ("onnx", onnx, ".onnx"),
+        ):
+            data = pathlib.Path(path).read_bytes()
+            stored[part] = (
+                _named(name, hashlib.sha256(data).hexdigest(), suffix),
+                data,
+            )
         texts = {file: _text(result).encode() for file, result in results.items()}
         together = _hash_together(texts)
         facts = {
             **facts,
-            "weights": {
-                "file": f"{name}-{digest[:8]}.weights.h5",
-                "sha256": digest,
-            },
+            **{part: named for part, (named, _) in stored.items()},
             "results": {"folder": f"{name}-{together[:8]}", "sha256": together},
         }
         split = facts["evaluation"]["split"]
@@ -119,7 +126,8 @@ class Shelf:
             {each: results[result_name(split, each)] for each in (None, *CORRUPTIONS)},
             "Evaluate again.",
         )
-        _write(self.weights / facts["weights"]["file"], name, data)
+        for named, data in stored.values():
+            _write(self.weights / named["file"], name, data)
         _write_folder(self.results / facts["results"]["folder"], name, texts)
         self._replace(facts)
         self.sweep(name)
@@ -135,19 +143,26 @@ class Shelf:
         """
         self.update(name, {"repo": repo, "revision": revision})
 
-    def update(self, name, facts):
+    def update(self, name, facts, onnx=None):
         """Changes some facts of a preset, in one step.
 
         Args:
             name: Of the preset.
             facts: Those that change.
+            onnx: Path of another ONNX file of the same weights, or `None`.
 
         Raises:
             ValueError: If the preset would be invalid. Nothing is written then.
         """
         facts = {**self.read(name), **facts}
+        if onnx is not None:
+            data = pathlib.Path(onnx).read_bytes()
+            facts["onnx"] = _named(name, hashlib.sha256(data).hexdigest(), ".onnx")
         check(facts)
+        if onnx is not None:
+            _write(self.weights / facts["onnx"]["file"], name, data)
         self._replace(facts)
+        self.sweep(name)
 
     def names(self):
         """Names of all presets, sorted."""
@@ -162,10 +177,14 @@ class Shelf:
         facts = self.read(name)
         check(facts)
         self.evaluations(name)
-        weights = self.weights / facts["weights"]["file"]
         folder = self.results / facts["results"]["folder"]
         found = {
-            "weights": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            **{
+                part: hashlib.sha256(
+                    (self.weights / facts[part]["file"]).read_bytes()
+                ).hexdigest()
+                for part in ("weights", "onnx")
+            },
             "results": _hash_together(_contents(folder)),
         }
         for part, digest in found.items():
@@ -180,9 +199,13 @@ class Shelf:
         """Deletes what interrupted or earlier promotions of a preset left."""
         path = self._path(name)
         facts = self.read(name) if path.is_file() else None
-        kept = (
-            {facts["weights"]["file"], facts["results"]["folder"]} if facts else set()
-        )
+        kept = set()
+        if facts:
+            kept = {
+                facts["weights"]["file"],
+                facts["onnx"]["file"],
+                facts["results"]["folder"],
+            }
         for folder in (self.weights, self.results, self.presets):
             for pattern in (f"{name}-*", f".{name}-*"):
                 for found in folder.glob(pattern):
@@ -215,6 +238,7 @@ def check(facts):
     name = facts["name"]
     expected = {
         "weights.file": f"{name}-{facts['weights']['sha256'][:8]}.weights.h5",
+        "onnx.file": f"{name}-{facts['onnx']['sha256'][:8]}.onnx",
         "results.folder": f"{name}-{facts['results']['sha256'][:8]}",
     }
     for place, value in expected.items():
@@ -270,6 +294,10 @@ def _check_results(facts, results, advice):
                     f"of {facts['name']} as it is now: its {key} is {found!r}, but "
                     f"that of the preset is {expected!r}. {advice}"
                 )
+
+
+def _named(name, digest, suffix):
+    return {"file": f"{name}-{digest[:8]}{suffix}", "sha256": digest}
 
 
 def _text(value):

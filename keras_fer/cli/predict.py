@@ -100,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
     output = OutputFolder(options.save) if options.save else None
     paths = _inputs(options.paths or [sample_portrait()])
     detector = _load_detector(options)
-    model = zoo.load(options.model)
+    # Gradients need Keras.
+    model = (zoo.load if options.explain else faces.load_model)(options.model)
     warnings.showwarning = _show_warning
     methods = _methods(model) if options.explain else []
 
@@ -161,12 +162,13 @@ def _inputs(paths: Sequence[str]) -> list[str]:
 
 
 def _load_detector(options: argparse.Namespace) -> Detector:
-    """Loads Keras and the detector before the first image: their errors come once."""
+    """Loads the detector before the first image: its errors come once."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_fer import faces
 
-    with without_native_output():
-        import keras  # noqa: F401
+    if options.explain or options.model not in zoo.list():
+        with without_native_output():
+            import keras  # noqa: F401
     try:
         return faces.load_detector(options.detector)
     except ValueError as error:

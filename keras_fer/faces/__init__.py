@@ -9,7 +9,7 @@ checked once on its way.
 """
 
 from keras_fer.faces.align import crop, paste_heatmap
-from keras_fer.faces.analyze import analyze, explain_faces
+from keras_fer.faces.analyze import analyze, explain_faces, load_model
 from keras_fer.faces.detect import Detector, Face, detect, load_detector
 from keras_fer.faces.draw import draw, overlay
 from keras_fer.faces.images import ImageError, find_images, read_image
@@ -25,6 +25,7 @@ __all__ = [
     "explain_faces",
     "find_images",
     "load_detector",
+    "load_model",
     "overlay",
     "paste_heatmap",
     "read_image",

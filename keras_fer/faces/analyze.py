@@ -17,13 +17,15 @@ from keras_fer.faces.images import as_image, read_image
 if TYPE_CHECKING:
     import keras
 
+    from keras_fer.runtime import OnnxModel
+
 # Faces per forward pass, which bounds memory on images of crowds.
 _BATCH = 64
 
 
 def analyze(
     image: str | os.PathLike[str] | np.ndarray,
-    model: str | keras.Model = "patt_lite",
+    model: str | keras.Model | OnnxModel = "patt_lite",
     detector: str | os.PathLike[str] | Detector = "mtcnn",
     align: bool = True,
 ) -> list[Face]:
@@ -32,8 +34,8 @@ def analyze(
     Args:
         image: The path of an image, or an array: `(H, W)`, `(H, W, 1)` or
             `(H, W, 3)`, grayscale or RGB, 0–255.
-        model: A name that `keras_fer.zoo.load` knows (loaded once), or a model with
-            `labels`.
+        model: A name that `keras_fer.zoo.load` knows, which is loaded once, or a model
+            with `labels`. Presets run on ONNX Runtime, without Keras.
         detector: See `detect`.
         align: See `crop`.
 
@@ -49,7 +51,7 @@ def analyze(
     else:
         image = as_image(image)
     if isinstance(model, str):
-        model = _load(model)
+        model = load_model(model)
     return analyze_in(image, model, load_detector(detector), align).faces
 
 
@@ -84,7 +86,10 @@ class Analysis:
 
 
 def analyze_in(
-    image: np.ndarray, model: keras.Model, detector: Detector, align: bool = True
+    image: np.ndarray,
+    model: keras.Model | OnnxModel,
+    detector: Detector,
+    align: bool = True,
 ) -> Analysis:
     """`analyze` for an image that is known to be `(H, W, 3)` uint8 RGB."""
     faces = detect_in(image, detector)
@@ -129,7 +134,9 @@ def explain_faces(
     return Analysis(image, faces, crops, align).explain(model, method)
 
 
-def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
+def predict_crops(
+    model: keras.Model | OnnxModel, crops: list[np.ndarray]
+) -> np.ndarray:
     """Predicts crops of different sizes together.
 
     The result for a crop is that of `model(crop[None])`, up to rounding.
@@ -147,14 +154,20 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
     return _predict(model, _as_batch(model, crops))
 
 
-def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
-    # Not `predict`, whose overhead is longer than the forward pass of a face.
+def _predict(model: keras.Model | OnnxModel, batch: np.ndarray) -> np.ndarray:
+    # Not Keras' `predict`, whose overhead is longer than the forward pass of a face.
+    predict = getattr(model, "predict_on_batch", model.predict)
     probabilities = np.concatenate(
         [
-            np.asarray(model.predict_on_batch(batch[start : start + _BATCH]))
+            np.asarray(predict(batch[start : start + _BATCH]))
             for start in range(0, len(batch), _BATCH)
         ]
     )
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"{getattr(model, 'name', 'The model')} returns probabilities that are not "
+            "finite. Its weights are damaged, or its training diverged."
+        )
     labels = getattr(model, "labels", ())
     if len(labels) != probabilities.shape[-1]:
         raise ValueError(
@@ -165,12 +178,12 @@ def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
 
 
 def _crops(
-    model: keras.Model, image: np.ndarray, faces: list[Face], align: bool
+    model: keras.Model | OnnxModel, image: np.ndarray, faces: list[Face], align: bool
 ) -> np.ndarray:
     return _as_batch(model, [crop_in(image, face, align=align) for face in faces])
 
 
-def _as_batch(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
+def _as_batch(model: keras.Model | OnnxModel, crops: list[np.ndarray]) -> np.ndarray:
     """Resizes crops to the model's input size, so that they make one batch.
 
     Pillow's bilinear filter is antialiased like the resizing in the model's graph,
@@ -185,7 +198,20 @@ def _as_batch(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name: str) -> keras.Model:
+def load_model(name: str) -> keras.Model | OnnxModel:
+    """Loads a model for prediction, once.
+
+    Args:
+        name: See `keras_fer.zoo.load`.
+
+    Returns:
+        A preset on ONNX Runtime, without Keras; other models in Keras.
+
+    Raises:
+        ValueError: See `keras_fer.zoo.load`.
+    """
     from keras_fer import zoo
 
+    if name in zoo.list() and zoo.info(name).onnx:
+        return zoo.load(name, runtime="onnx")
     return zoo.load(name)

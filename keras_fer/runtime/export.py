@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -90,42 +91,76 @@ def export(
         )
     if calibration is not None:
         calibration = as_uint8(np.asarray(calibration))
-    loaded, info = _load(model, precision)
+    loaded, source = _load(model)
     with _replacing(path) as partial:
-        {"onnx": _onnx, "litert": _litert, "saved_model": _saved_model}.get(
-            format, _openvino
-        )(loaded, partial, info, calibration)
+        _WRITERS[format](
+            loaded, partial, describe(loaded, source, precision), calibration
+        )
     return path
 
 
-def _load(model: Any, precision: str) -> tuple[ExpressionClassifier, ExportInfo]:
-    """The model in float32, and what its file will say."""
+def write_onnx(
+    model: ExpressionClassifier,
+    path: str | os.PathLike[str],
+    precision: Precision = "float32",
+    source: Source | None = None,
+) -> None:
+    """Writes a model as an ONNX file, replacing what is there.
+
+    Args:
+        model: A model of this package.
+        path: An `.onnx` file.
+        precision: `"float32"` or `"float16"`; see `export`.
+        source: Where the weights are from, or `None`.
+    """
+    _onnx(model, pathlib.Path(path), describe(model, source, precision), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the weights of an exported model are from.
+
+    Attributes:
+        preset: Name of the preset.
+        license: License of the weights.
+        sha256: SHA-256 of the weights file.
+    """
+
+    preset: str | None
+    license: str | None
+    sha256: str | None
+
+
+def _load(model: Any) -> tuple[ExpressionClassifier, Source | None]:
     import keras_fer
+
+    if not isinstance(model, (str, os.PathLike)):
+        return model, None
+    facts = keras_fer.zoo.info(os.fspath(model))
+    loaded = keras_fer.zoo.load(os.fspath(model))
+    return loaded, Source(facts.name, facts.license, facts.sha256)
+
+
+def describe(
+    model: ExpressionClassifier, source: Source | None, precision: str
+) -> ExportInfo:
+    """What the exported file of a model says about itself."""
     from keras_fer import __version__
 
-    preset, license, sha256 = None, None, None
-    if isinstance(model, (str, os.PathLike)):
-        name = os.fspath(model)
-        if isinstance(model, str) and (
-            name in keras_fer.zoo.list() or name.startswith("hf://")
-        ):
-            facts = keras_fer.zoo.info(name)
-            preset, license, sha256 = facts.name, facts.license, facts.sha256
-        model = keras_fer.zoo.load(name)
-    info = ExportInfo(
+    source = source or Source(None, None, None)
+    return ExportInfo(
         labels=tuple(model.labels),
         input=(
             "uint8 RGB face crops (batch, height, width, 3), any size; the square of "
             "the face's box, eyes level"
         ),
         input_size=model.input_size,
-        preset=preset,
-        license=license,
-        weights_sha256=sha256,
+        preset=source.preset,
+        license=source.license,
+        weights_sha256=source.sha256,
         precision=precision,
         keras_fer=__version__,
     )
-    return model, info
 
 
 @contextlib.contextmanager
@@ -327,6 +362,14 @@ def _openvino(
         network = openvino.convert_model(str(file))
     network.set_rt_info(info.to_json(), [METADATA])
     openvino.save_model(network, path, compress_to_fp16=info.precision == "float16")
+
+
+_WRITERS = {
+    "onnx": _onnx,
+    "litert": _litert,
+    "saved_model": _saved_model,
+    "openvino": _openvino,
+}
 
 
 @contextlib.contextmanager

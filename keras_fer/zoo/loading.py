@@ -9,16 +9,18 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from keras_fer import hub
 from keras_fer.hub.build import build, build_release
 from keras_fer.hub.checks import check_weights
 from keras_fer.hub.release import MANIFEST, WEIGHTS
+from keras_fer.zoo.onnx import load_onnx
 from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
+    from keras_fer.runtime import OnnxModel
 
 _SUFFIX = ".weights.h5"
 
@@ -77,15 +79,33 @@ def info(name: str, *, token: str | None = None) -> ModelInfo:
     return preset
 
 
+@overload
 def load(
     name: str,
-    weights: str | os.PathLike | None = "default",
+    weights: str | os.PathLike[str] | None = "default",
     *,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     revision: str | None = None,
     token: str | None = None,
-) -> ExpressionClassifier:
+    runtime: Literal["keras"] = "keras",
+) -> ExpressionClassifier: ...
+
+
+@overload
+def load(name: str, *, runtime: Literal["onnx"]) -> OnnxModel: ...
+
+
+def load(
+    name: str,
+    weights: str | os.PathLike[str] | None = "default",
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    runtime: Literal["keras", "onnx"] = "keras",
+) -> ExpressionClassifier | OnnxModel:
     """Loads a model by name, compiled and ready for `predict` and `fit`.
 
     Args:
@@ -104,11 +124,14 @@ def load(
         revision: Branch, tag or commit on the Hub; `None` for what the name says.
         token: For private and gated repositories; `None` for the one of
             `hf auth login`.
+        runtime: `"onnx"` for the preset on ONNX Runtime, for prediction only: it loads
+            in a fraction of the time, and needs neither Keras nor TensorFlow. Its
+            weights are stored in half precision.
 
     Returns:
         A `keras.Model` from `(B, H, W, 1 or 3)` images, 0–255, to probabilities
         `(B, num_classes)`. `model.labels` names them. It is compiled for integer
-        labels in that order.
+        labels in that order. With `runtime="onnx"`, a `keras_fer.runtime.OnnxModel`.
 
     Raises:
         ValueError: The name is unknown, the weights do not fit or are not the
@@ -118,6 +141,16 @@ def load(
         PermissionError: The repository asks for a token, or another one.
         OSError: The Hub is too slow or fails.
     """
+    if runtime not in ("keras", "onnx"):
+        raise ValueError(f"runtime must be 'keras' or 'onnx', got {runtime!r}.")
+    if runtime == "onnx":
+        if weights != "default" or (num_classes, labels, revision) != (None,) * 3:
+            raise ValueError(
+                "runtime='onnx' loads a preset as it is: weights, num_classes, labels "
+                "and revision cannot be set. Load the model in Keras, then use "
+                "keras_fer.export."
+            )
+        return load_onnx(info(name))
     release = _release(name, weights, revision, token)
     preset = None if _is_address(name) else info(name)
     known = tuple(release.manifest["labels"]) if release else preset.labels

@@ -36,6 +36,8 @@ class ModelInfo:
         license: License of the weights, and what else binds them.
         temperature: What the logits are divided by, fitted on what `selection` names.
         weights: File name of the weights in the package; `None` for a repository.
+        onnx: File name of the same model for ONNX Runtime; `None` for a repository.
+        onnx_sha256: Its hash.
         sha256: Hash of the weights file, bundled or on the Hub; `None` where there are
             no weights.
         repo: Hugging Face Hub repository, or `None`.
@@ -57,6 +59,8 @@ class ModelInfo:
     license: str
     temperature: float = 1.0
     weights: str | None = None
+    onnx: str | None = None
+    onnx_sha256: str | None = None
     sha256: str | None = None
     repo: str | None = None
     revision: str | None = None
@@ -103,6 +107,8 @@ def describe(preset: dict[str, Any]) -> ModelInfo:
         license=f"{preset['license']['name']} for the weights; "
         f"{preset['data']['license']}",
         weights=preset["weights"]["file"],
+        onnx=preset["onnx"]["file"],
+        onnx_sha256=preset["onnx"]["sha256"],
         sha256=preset["weights"]["sha256"],
         repo=preset["repo"],
         revision=preset["revision"],

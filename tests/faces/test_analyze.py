@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
+from keras_fer import zoo
 from keras_fer.faces import ImageError, analyze, crop, detect
 
 
@@ -52,3 +56,21 @@ def test_model_without_labels(portrait):
     )
     with pytest.raises(ValueError, match="labels"):
         analyze(portrait, plain, detector="haar")
+
+
+def test_presets_need_neither_keras_nor_tensorflow(portrait_path):
+    code = (
+        "import sys, keras_fer\n"
+        f"(face,) = keras_fer.analyze({portrait_path!r})\n"
+        "print(face.label, [m for m in ('keras', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "neutral []", done.stderr
+
+
+def test_a_preset_gives_what_its_keras_model_gives(portrait):
+    (face,) = analyze(portrait, "patt_lite")
+    (other,) = analyze(portrait, zoo.load("patt_lite"))
+    assert face.box == other.box and face.label == other.label
+    for label, probability in other.probabilities.items():
+        assert face.probabilities[label] == pytest.approx(probability, abs=0.02)

@@ -14,6 +14,7 @@ from zoo.shelf import Shelf
 
 NAME = "iram.fer2013"
 FOLDERS = ("presets", "weights", "results")
+PARTS = ("weights", "onnx")
 
 # Installs what another process has prepared, and dies at a file operation.
 INSTALL = """
@@ -21,7 +22,7 @@ import json, os, pathlib, pickle, signal, sys
 from zoo.shelf import Shelf
 
 root, prepared, deadline = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-facts, weights, results = pickle.loads(pathlib.Path(prepared).read_bytes())
+facts, weights, onnx, results = pickle.loads(pathlib.Path(prepared).read_bytes())
 shelf = Shelf(*(root / name for name in ("presets", "weights", "results")))
 seen = 0
 
@@ -34,7 +35,7 @@ def watch(event, arguments):
                 os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-shelf.install(facts, weights, results)
+shelf.install(facts, weights, onnx, results)
 """
 
 
@@ -50,7 +51,8 @@ def copy_of(name, root):
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True)
     shutil.copy(Shelf().presets / f"{name}.json", copied.presets)
-    shutil.copy(Shelf().weights / facts["weights"]["file"], copied.weights)
+    for part in PARTS:
+        shutil.copy(Shelf().weights / facts[part]["file"], copied.weights)
     folder = facts["results"]["folder"]
     shutil.copytree(Shelf().results / folder, copied.results / folder)
     return copied
@@ -62,6 +64,8 @@ def another(source, tmp_path):
     weights = tmp_path / "other.weights.h5"
     data = (source.weights / facts["weights"]["file"]).read_bytes()
     weights.write_bytes(data + b"another")
+    onnx = tmp_path / "other.onnx"
+    onnx.write_bytes(b"another")
     facts["temperature"] = 0.5
     results = {}
     digest = shelf.hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -72,7 +76,7 @@ def another(source, tmp_path):
             if "temperature" in result:
                 result["temperature"]["stored"] = 0.5
         results[path.name] = result
-    return facts, weights, results
+    return facts, weights, onnx, results
 
 
 def tree(found):
@@ -89,7 +93,7 @@ def test_every_preset_is_as_it_was_promoted(name):
 
 def test_nothing_else_lies_on_the_shelf():
     presets = read().values()
-    weights = {preset["weights"]["file"] for preset in presets}
+    weights = {preset[part]["file"] for preset in presets for part in PARTS}
     results = {preset["results"]["folder"] for preset in presets}
     assert {path.name for path in Shelf().weights.iterdir()} == weights
     assert {p.name for p in Shelf().results.iterdir() if p.is_dir()} == results
@@ -103,8 +107,8 @@ def test_another_version_takes_the_place_of_the_old_one(copied, tmp_path):
     copied.verify(NAME)
     assert copied.read(NAME) == facts != before
     assert not (copied.weights / before["weights"]["file"]).exists()
-    # One preset, one weights file, one folder of five results.
-    assert len(tree(copied)) == len(FOLDERS) + 3 + 5
+    # One preset, a weights file, an ONNX file, one folder of five results.
+    assert len(tree(copied)) == len(FOLDERS) + 4 + 5
 
 
 def test_the_same_again_changes_nothing(copied):
@@ -115,7 +119,8 @@ def test_the_same_again_changes_nothing(copied):
         for path in (copied.results / facts["results"]["folder"]).iterdir()
     }
     files = tree(copied)
-    copied.install(facts, copied.weights / facts["weights"]["file"], results)
+    paths = (copied.weights / facts[part]["file"] for part in PARTS)
+    copied.install(facts, *paths, results)
     assert tree(copied) == files
     assert {path: path.read_bytes() for path in copied.presets.iterdir()} == before
 
@@ -149,14 +154,14 @@ def test_killed_at_any_moment_it_leaves_the_old_preset_or_the_new_one(copied, tm
         run_install(root, prepared, deadline)
         assert run_install(root, prepared, 0).returncode == 0
         copied.verify(NAME)
-        assert len(tree(copied)) == len(FOLDERS) + 3 + 5
+        assert len(tree(copied)) == len(FOLDERS) + 4 + 5
 
 
 def shelf_pickle(prepared):
     import pickle
 
-    facts, weights, results = prepared
-    return pickle.dumps((facts, str(weights), results))
+    facts, weights, onnx, results = prepared
+    return pickle.dumps((facts, str(weights), str(onnx), results))
 
 
 def run_install(root, prepared, deadline):
@@ -193,6 +198,7 @@ def test_pins_change_nothing_else(copied):
         (["temperature"], 0, "less than the minimum"),
         (["paper", "bibtex"], "none", r"\$.paper.bibtex"),
         (["weights", "sha256"], "0" * 64, "weights.file is .* says"),
+        (["onnx", "sha256"], "0" * 64, "onnx.file is .* says"),
         (["results", "sha256"], "0" * 64, "results.folder is .* says"),
         (["repo"], "me/some-repo", "revision None"),
         (["typo"], 1, "'typo' was unexpected"),
@@ -213,21 +219,21 @@ def test_wrong_facts_are_named(place, value, message):
     [("sha256", "0" * 64), ("model", "another"), ("corruption", "masked")],
 )
 def test_results_of_something_else_are_refused(copied, tmp_path, key, value):
-    facts, weights, results = another(copied, tmp_path)
+    facts, weights, onnx, results = another(copied, tmp_path)
     results["public_test.json"][key] = value
     before = tree(copied)
     with pytest.raises(ValueError, match=f"not of {NAME} as it is now: its {key} is"):
-        copied.install(facts, weights, results)
+        copied.install(facts, weights, onnx, results)
     assert tree(copied) == before
 
 
 def test_results_of_another_temperature_or_score_are_refused(copied, tmp_path):
-    facts, weights, results = another(copied, tmp_path)
+    facts, weights, onnx, results = another(copied, tmp_path)
     with pytest.raises(ValueError, match="its temperature is 0.5, but .* is 1.5"):
-        copied.install({**facts, "temperature": 1.5}, weights, results)
+        copied.install({**facts, "temperature": 1.5}, weights, onnx, results)
     facts["evaluation"]["scores"]["accuracy"]["value"] = 99.0
     with pytest.raises(ValueError, match="its scores is"):
-        copied.install(facts, weights, results)
+        copied.install(facts, weights, onnx, results)
 
 
 def test_what_is_missing_or_changed_is_named(copied):
