@@ -42,7 +42,7 @@ def analyze(
 
     Raises:
         ImageError: The file or array is not a usable image.
-        ValueError: The model has no labels, or an argument is unknown.
+        ValueError: The model has no labels or returns NaN, or an argument is unknown.
     """
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
@@ -142,7 +142,7 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
         `(len(crops), len(model.labels))` probabilities.
 
     Raises:
-        ValueError: The model does not have one label per output.
+        ValueError: The model does not have one label per output, or returns NaN.
     """
     return _predict(model, _as_batch(model, crops))
 
@@ -160,6 +160,11 @@ def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"model.labels must name the {probabilities.shape[-1]} outputs of the "
             f"model, got {labels!r}. Set them in the order of training."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"The model {model.name!r} returned NaN or infinity. Its weights are "
+            "damaged or its training diverged; load other weights."
         )
     return probabilities
 
