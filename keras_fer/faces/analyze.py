@@ -148,6 +148,9 @@ def predict_crops(model: keras.Model, crops: list[np.ndarray]) -> np.ndarray:
 
 
 def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
+    # Imports Keras, which `import keras_fer.faces` does not.
+    from keras_fer.models.classifier import check_outputs
+
     # Not `predict`, whose overhead is longer than the forward pass of a face.
     probabilities = np.concatenate(
         [
@@ -161,11 +164,7 @@ def _predict(model: keras.Model, batch: np.ndarray) -> np.ndarray:
             f"model.labels must name the {probabilities.shape[-1]} outputs of the "
             f"model, got {labels!r}. Set them in the order of training."
         )
-    if not np.isfinite(probabilities).all():
-        raise ValueError(
-            f"The model {model.name!r} returned NaN or infinity. Its weights are "
-            "damaged or its training diverged; load other weights."
-        )
+    check_outputs(model, probabilities)
     return probabilities
 
 

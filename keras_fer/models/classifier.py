@@ -117,10 +117,16 @@ class ExpressionClassifier(keras.Model):
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Predicts as `keras.Model.predict` does; `x` is checked as in `fit`."""
+        """Predicts as `keras.Model.predict` does; `x` is checked as in `fit`.
+
+        Raises:
+            ValueError: See `check_images` and `check_outputs`.
+        """
         check_images("x", x)
         warn_if_scaled(x)
-        return super().predict(x, *args, **kwargs)
+        outputs = super().predict(x, *args, **kwargs)
+        check_outputs(self, outputs)
+        return outputs
 
 
 def classify(
@@ -181,6 +187,21 @@ def check_images(name: str, images: Any, channels: Collection[int] = (1, 3)) -> 
                 f"shape {shape}. Leave out these images, or replace the values, for "
                 "example with numpy.nan_to_num."
             )
+
+
+def check_outputs(model: keras.Model, outputs: np.ndarray) -> None:
+    """Raises a `ValueError` if a model returns NaN or infinity.
+
+    Args:
+        model: The model, for its name.
+        outputs: Probabilities or saliency maps.
+    """
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            f"The model {model.name!r} returned NaN or infinity. If its inputs are "
+            "finite and in 0–255, its weights are damaged or its training diverged: "
+            "load other weights."
+        )
 
 
 def warn_if_scaled(*batches: Any) -> None:

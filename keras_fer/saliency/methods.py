@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_fer.models.classifier import check_images
+from keras_fer.models.classifier import check_images, check_outputs
 from keras_fer.saliency.probe import Probe, check_model, unfold
 
 METHODS = ("grad_input", "grad_cam", "attention")
@@ -78,11 +78,7 @@ def explain(
             antialias=True,
             data_format="channels_last",
         )[..., 0]
-    if not np.isfinite(heat).all():
-        raise ValueError(
-            f"method {method!r} of the model {model.name!r} returned NaN or infinity. "
-            "Its weights are damaged or its training diverged; load other weights."
-        )
+    check_outputs(model, heat)
     highest = heat.max(axis=(1, 2), keepdims=True)
     return heat / np.where(highest > 0, highest, 1)
 

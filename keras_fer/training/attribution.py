@@ -247,20 +247,16 @@ class PrivilegedAttribution(keras.Model):
         given = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
         held_out = given.arguments.get("validation_data")
         held_out, _, _ = keras.utils.unpack_x_y_sample_weight(held_out)
-        batches = [
+        warn_if_scaled(
             *self._check_arrays("x", x, resized=self.augmentation is not None),
             *self._check_arrays("validation_data", held_out),
-        ]
-        if isinstance(self.model, ExpressionClassifier):
-            warn_if_scaled(*batches)
+        )
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as `keras.Model.evaluate` does; `x` is checked as in `fit`."""
         if not kwargs.get(VALIDATING):
-            batches = self._check_arrays("x", x)
-            if isinstance(self.model, ExpressionClassifier):
-                warn_if_scaled(*batches)
+            warn_if_scaled(*self._check_arrays("x", x))
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -268,29 +264,31 @@ class PrivilegedAttribution(keras.Model):
 
         `x` is the images alone, or a dictionary of which `"image"` is used.
         """
-        images = x["image"] if isinstance(x, dict) and "image" in x else x
-        self._check_images("x", images)
-        if isinstance(self.model, ExpressionClassifier):
-            warn_if_scaled(images)
+        if isinstance(x, dict) and "image" in x:
+            warn_if_scaled(*self._check_images('x["image"]', x["image"]))
+        else:
+            warn_if_scaled(*self._check_images("x", x))
         return super().predict(x, *args, **kwargs)
 
     def _check_arrays(self, name: str, x: Any, resized: bool = False) -> list[Any]:
-        """Checks images and heatmaps of one argument; returns its images, if arrays.
+        """Checks images and heatmaps; returns what `warn_if_scaled` is to see.
 
         With `resized`, an augmentation may change the size of the heatmaps.
         """
         if not isinstance(x, dict) and not hasattr(x, "shape"):
             return []
         _check_entries(x)
-        self._check_images(f'{name}["image"]', x["image"])
+        images = self._check_images(f'{name}["image"]', x["image"])
         if not resized:
             _check_size(x["heatmap"], x["image"], self.heatmap_size)
         check_heatmap(x["heatmap"])
-        return [x["image"]]
+        return images
 
-    def _check_images(self, name: str, images: Any) -> None:
+    def _check_images(self, name: str, images: Any) -> list[Any]:
         channels = self.model.input_shape[-1]
         check_images(name, images, (channels,) if channels else (1, 3))
+        # Other models may well take images in 0–1.
+        return [images] if isinstance(self.model, ExpressionClassifier) else []
 
     def get_config(self) -> dict[str, Any]:
         return {
