@@ -121,7 +121,8 @@ def run(options: argparse.Namespace) -> int:
             failed += 1
         with tqdm.external_write_mode(sys.stdout):
             if options.json:
-                print_output(json.dumps(_record(path, found, problem)))
+                record = _record(path, found, problem)
+                print_output(json.dumps(record, allow_nan=False))
             elif problem is None:
                 print_output(_text(path, found))
         if problem is not None:

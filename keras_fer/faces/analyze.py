@@ -44,7 +44,7 @@ def analyze(
 
     Raises:
         ImageError: The file or array is not a usable image.
-        ValueError: The model has no labels, or an argument is unknown.
+        ValueError: The model has no labels or returns NaN, or an argument is unknown.
     """
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
@@ -149,7 +149,7 @@ def predict_crops(
         `(len(crops), len(model.labels))` probabilities.
 
     Raises:
-        ValueError: The model does not have one label per output.
+        ValueError: The model does not have one label per output, or returns NaN.
     """
     return _predict(model, _as_batch(model, crops))
 
@@ -163,16 +163,16 @@ def _predict(model: keras.Model | OnnxModel, batch: np.ndarray) -> np.ndarray:
             for start in range(0, len(batch), _BATCH)
         ]
     )
-    if not np.isfinite(probabilities).all():
-        raise ValueError(
-            f"{getattr(model, 'name', 'The model')} returns probabilities that are not "
-            "finite. Its weights are damaged, or its training diverged."
-        )
     labels = getattr(model, "labels", ())
     if len(labels) != probabilities.shape[-1]:
         raise ValueError(
             f"model.labels must name the {probabilities.shape[-1]} outputs of the "
             f"model, got {labels!r}. Set them in the order of training."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            f"The model {getattr(model, 'name', '')!r} returned NaN or infinity. Its "
+            "weights are damaged, or its training diverged."
         )
     return probabilities
 

@@ -1,13 +1,23 @@
 """The class of all models, and what their functions share."""
 
-from collections.abc import Iterable, Sequence
+import inspect
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_fer.labels import LABELS
 from keras_fer.layers.class_probabilities import ClassProbabilities
 from keras_fer.layers.types import Tensor
+
+# Keras evaluates during `fit` with this argument: those arrays have been checked.
+VALIDATING = "_use_cached_eval_dataset"
+
+# Names in a warning.
+_MOST_NAMED = 10
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
@@ -36,21 +46,92 @@ class ExpressionClassifier(keras.Model):
     def replace_head(self, labels: Sequence[str]) -> Self:
         """Builds a model for other classes on the layers of this one.
 
+        Classes that this model has keep their trained rows of the last layer, so a
+        permutation of the labels permutes the probabilities, and a subset
+        renormalizes them. New classes get random rows, with a warning. The temperature
+        belongs to the trained rows: it is kept with any of them, and otherwise 1.
+
         Args:
-            labels: Names of the new classes, at least two.
+            labels: Names of the classes, at least two, in the order of the outputs.
 
         Returns:
-            A model of the same class with a new, untrained last layer. It shares all
-            other layers, and their weights, with this one.
+            A model of the same class with a last layer of its own. It shares all other
+            layers, and their weights, with this one.
 
         Raises:
             ValueError: There are fewer than two labels, or a label occurs twice.
         """
-        features = self.get_layer("logits").input
-        return type(self)(self.input, classify(features, labels), name=self.name)
+        new = [label for label in labels if label not in self.labels]
+        temperature = self.get_layer("probabilities").temperature
+        if len(new) == len(labels):
+            temperature = 1.0
+        probabilities = self._build_head(labels, temperature)
+        model = type(self)(self.input, probabilities, name=self.name)
+        for old, head in zip(self._heads(), model._heads(), strict=True):
+            _copy_rows(old, head, self.labels, labels)
+        if new:
+            named = ", ".join(new[:_MOST_NAMED]) + ", …" * (len(new) > _MOST_NAMED)
+            warnings.warn(
+                f"new head: {len(new)} of {len(labels)} classes are untrained "
+                f"({named}); fit before use",
+                stacklevel=2,
+            )
+        return model
+
+    def _heads(self) -> list[keras.layers.Dense]:
+        """The layers that have weights for each class."""
+        return [self.get_layer("logits")]
+
+    def _build_head(self, labels: Sequence[str], temperature: float) -> Tensor:
+        """Applies new last layers to what the old ones take."""
+        return classify(self.get_layer("logits").input, labels, temperature)
+
+    # === Checks of arrays ===
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains as `keras.Model.fit` does; arrays are checked beforehand.
+
+        `x` and `validation_data` are checked where they are arrays. In datasets and
+        generators only rank and channels are checked, when the first batch arrives;
+        their values are not.
+
+        Raises:
+            ValueError: See `check_images`.
+
+        Warns:
+            UserWarning: The images seem to be in 0–1.
+        """
+        given = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
+        held_out = given.arguments.get("validation_data")
+        held_out, _, _ = keras.utils.unpack_x_y_sample_weight(held_out)
+        check_images("x", x)
+        check_images("validation_data", held_out)
+        warn_if_scaled(x, held_out)
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates as `keras.Model.evaluate` does; `x` is checked as in `fit`."""
+        if not kwargs.get(VALIDATING):
+            check_images("x", x)
+            warn_if_scaled(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predicts as `keras.Model.predict` does; `x` is checked as in `fit`.
+
+        Raises:
+            ValueError: See `check_images` and `check_outputs`.
+        """
+        check_images("x", x)
+        warn_if_scaled(x)
+        outputs = super().predict(x, *args, **kwargs)
+        check_outputs(self, outputs)
+        return outputs
 
 
-def classify(features: Tensor, labels: Sequence[str]) -> Tensor:
+def classify(
+    features: Tensor, labels: Sequence[str], temperature: float = 1.0
+) -> Tensor:
     """Applies the head that models share: a dense layer and a softmax.
 
     The logits are float32 under mixed precision, too.
@@ -58,12 +139,129 @@ def classify(features: Tensor, labels: Sequence[str]) -> Tensor:
     Args:
         features: `(B, C)`.
         labels: Names of the classes.
+        temperature: See `ClassProbabilities`.
 
     Returns:
         Probabilities `(B, len(labels))`, float32.
     """
     logits = keras.layers.Dense(len(labels), dtype="float32", name="logits")(features)
-    return ClassProbabilities(labels, dtype="float32", name="probabilities")(logits)
+    return ClassProbabilities(
+        labels, temperature, dtype="float32", name="probabilities"
+    )(logits)
+
+
+def check_images(name: str, images: Any, channels: Collection[int] = (1, 3)) -> None:
+    """Raises a `ValueError` unless an array is a batch of images of finite values.
+
+    Args:
+        name: Name of the argument.
+        images: `x` of `keras.Model.fit`: an array or tensor, alone or in a list or
+            dictionary of one entry. Anything else, such as a dataset or a generator,
+            is not checked.
+        channels: The numbers of channels that the model takes.
+    """
+    if isinstance(images, (list, tuple)) and len(images) != 1:
+        raise ValueError(
+            f"{name} must be one array of images, got a {type(images).__name__} of "
+            f"{len(images)}. Stack images of one size with numpy.stack."
+        )
+    images = _array(images)
+    if images is None:
+        return
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[-1] not in channels:
+        expected = " or ".join(f"(batch, height, width, {n})" for n in channels)
+        raise ValueError(
+            f"{name} must have the shape {expected}, got {shape}. {_reshape(shape)}"
+        )
+    if 0 in shape:
+        raise ValueError(
+            f"{name} must have at least one image and one pixel, got an empty array of "
+            f"shape {shape}. Check the selection that it came from."
+        )
+    if _is_float(images):
+        library = ops if ops.is_tensor(images) else np
+        if not library.all(library.isfinite(images)):
+            raise ValueError(
+                f"{name} must have finite values, got NaN or infinity in an array of "
+                f"shape {shape}. Leave out these images, or replace the values, for "
+                "example with numpy.nan_to_num."
+            )
+
+
+def check_outputs(model: keras.Model, outputs: np.ndarray) -> None:
+    """Raises a `ValueError` if a model returns NaN or infinity.
+
+    Args:
+        model: The model, for its name.
+        outputs: Probabilities or saliency maps.
+    """
+    if not np.isfinite(outputs).all():
+        raise ValueError(
+            f"The model {model.name!r} returned NaN or infinity. If its inputs are "
+            "finite and in 0–255, its weights are damaged or its training diverged: "
+            "load other weights."
+        )
+
+
+def warn_if_scaled(*batches: Any) -> None:
+    """Warns the caller's caller, once, if images seem to be in 0–1.
+
+    That is, if they are floats, the largest of which is above 0 and at most 1.
+
+    Args:
+        *batches: Images that `check_images` has checked.
+    """
+    for images in map(_array, batches):
+        if images is None or not _is_float(images):
+            continue
+        library = ops if ops.is_tensor(images) else np
+        if 0 < float(library.max(images)) <= 1:
+            warnings.warn(
+                "images seem to be in 0–1, 0–255 expected; multiply by 255",
+                stacklevel=3,
+            )
+            return
+
+
+def _copy_rows(
+    old: keras.layers.Dense,
+    new: keras.layers.Dense,
+    old_labels: Sequence[str],
+    labels: Sequence[str],
+) -> None:
+    """Copies the weights of the classes that two layers share; others stay."""
+    to = [index for index, label in enumerate(labels) if label in old_labels]
+    rows = [old_labels.index(labels[index]) for index in to]
+    weights = new.get_weights()
+    for value, trained in zip(weights, old.get_weights(), strict=True):
+        value[..., to] = trained[..., rows]
+    new.set_weights(weights)
+
+
+def _array(images: Any) -> Any:
+    """The array in `x` of `fit`, or `None` for a dataset or a generator."""
+    if isinstance(images, (list, tuple, dict)) and len(images) == 1:
+        (images,) = images.values() if isinstance(images, dict) else images
+    return images if hasattr(images, "__array__") else None
+
+
+def _is_float(array: Any) -> bool:
+    return "float" in keras.backend.standardize_dtype(array.dtype)
+
+
+def _reshape(shape: tuple[int, ...]) -> str:
+    """What to do about images of a wrong shape."""
+    if len(shape) == 3:
+        return (
+            "Add the missing axis: image[None] for a single image, images[..., None] "
+            "for a grayscale batch."
+        )
+    if len(shape) == 4 and shape[-1] == 4:
+        return "Drop the alpha channel with images[..., :3]."
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return "Move the channels to the end with numpy.moveaxis(images, 1, -1)."
+    return "The channels come last."
 
 
 def check_input_size(size: Any, least: int, most: int | None = None) -> None:

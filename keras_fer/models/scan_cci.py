@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -76,12 +76,14 @@ def ScanCCI(
         backbone, input_size, cut="stride_16", weights=backbone_weights
     )
     attention = LocalGlobalAttention(shared, official_bottom_strip, name="attention")
+    context = ComplementaryContext(len(labels), name="context")
 
     # === Functional model ===
     images = keras.Input((None, None, None), name="image")
     x = ImageNormalization(input_size, grayscale, name="normalization")(images)
     maps = network(x)
-    probabilities = _vote(attention(maps["stride_8"]), maps["stride_16"], labels)
+    descriptor = attention(maps["stride_8"])
+    probabilities = _vote(descriptor, maps["stride_16"], labels, context)
     return VotingClassifier(images, probabilities, name=name)
 
 
@@ -154,35 +156,31 @@ class VotingClassifier(ExpressionClassifier):
         votes = ops.log(ops.maximum(y_pred, keras.config.epsilon()))
         return ops.softmax(ops.mean(votes, axis=1), axis=-1)
 
-    def replace_head(self, labels: Sequence[str]) -> Self:
-        """Builds a model for other classes on the layers of this one.
+    def _heads(self) -> list[keras.layers.Dense]:
+        return [*super()._heads(), self.get_layer("context").head]
 
-        Args:
-            labels: Names of the new classes, at least two.
-
-        Returns:
-            A model of the same class with new, untrained last layers. It shares
-            backbone and attention branch with this one; its context branch starts from
-            a copy of the weights up to the last layer.
-
-        Raises:
-            ValueError: There are fewer than two labels, or a label occurs twice.
-        """
-        old = self.get_layer("context")
-        probabilities = _vote(self.get_layer("logits").input, old.input, labels)
-        model = type(self)(self.input, probabilities, name=self.name)
-        new = model.get_layer("context")
+    def _build_head(self, labels: Sequence[str], temperature: float) -> Tensor:
+        """Applies new last layers; the context branch gets a copy of the other ones."""
+        descriptor, old = self.get_layer("logits").input, self.get_layer("context")
+        new = type(old).from_config({**old.get_config(), "num_classes": len(labels)})
+        probabilities = _vote(descriptor, old.input, labels, new, temperature)
         new.attention.set_weights(old.attention.get_weights())
         new.hidden.set_weights(old.hidden.get_weights())
-        return model
+        return probabilities
 
 
-def _vote(descriptor: Tensor, context: Tensor, labels: Sequence[str]) -> Tensor:
+def _vote(
+    descriptor: Tensor,
+    maps: Tensor,
+    labels: Sequence[str],
+    context: ComplementaryContext,
+    temperature: float = 1.0,
+) -> Tensor:
     """Applies the last layers of both branches, and averages the five logit vectors."""
     classes = len(labels)
     logits = layers.Dense(classes, dtype="float32", name="logits")(descriptor)
-    quadrants = ComplementaryContext(classes, name="context")(context)
+    logits = layers.Reshape((1, classes), dtype="float32", name="vote")(logits)
     votes = layers.Concatenate(axis=1, dtype="float32", name="votes")(
-        [layers.Reshape((1, classes), dtype="float32", name="vote")(logits), quadrants]
+        [logits, context(maps)]
     )
-    return MeanVote(labels, dtype="float32", name="probabilities")(votes)
+    return MeanVote(labels, temperature, dtype="float32", name="probabilities")(votes)

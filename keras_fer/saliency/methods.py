@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_fer.models.classifier import check_images, check_outputs
 from keras_fer.saliency.probe import Probe, check_model, unfold
 
 METHODS = ("grad_input", "grad_cam", "attention")
@@ -55,8 +56,9 @@ def explain(
         `(B, H, W)` float32 in [0, 1]; all zeros for an image without attribution.
 
     Raises:
-        ValueError: The method is unknown, the images have another shape, the model
-            is of another kind or has no attention layer, or there is no such layer.
+        ValueError: The method is unknown, the images have another shape or NaN, the
+            model is of another kind, has no attention layer or returns NaN, or there
+            is no such layer.
         NotImplementedError: A gradient method on a backend other than TensorFlow and
             JAX.
     """
@@ -64,12 +66,7 @@ def explain(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     check_model(model)
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(
-            "images must have the shape (batch, height, width, 1) or (batch, height, "
-            f"width, 3), got {images.shape}. Add the batch axis to a single image with "
-            "image[None]; drop an alpha channel with images[..., :3]."
-        )
+    check_images("images", images)
     attribute = _ATTRIBUTE[method]
     heat = np.zeros(images.shape[:3], "float32")
     for start in range(0, len(images), _BATCH):
@@ -81,6 +78,7 @@ def explain(
             antialias=True,
             data_format="channels_last",
         )[..., 0]
+    check_outputs(model, heat)
     highest = heat.max(axis=(1, 2), keepdims=True)
     return heat / np.where(highest > 0, highest, 1)
 

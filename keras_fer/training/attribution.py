@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_fer.models.classifier import (
+    VALIDATING,
+    ExpressionClassifier,
+    check_images,
+    warn_if_scaled,
+)
 from keras_fer.saliency.probe import Probe
 from keras_fer.training.heatmaps import average_heatmap, check_heatmap
 
@@ -233,13 +240,55 @@ class PrivilegedAttribution(keras.Model):
         return super().compute_metrics(x, y, outputs, sample_weight)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Trains as `keras.Model.fit` does; arrays are checked beforehand."""
-        if isinstance(x, dict) or hasattr(x, "shape"):
-            _check_entries(x)
-            if self.augmentation is None:
-                _check_size(x["heatmap"], x["image"], self.heatmap_size)
-            check_heatmap(x["heatmap"])
+        """Trains as `keras.Model.fit` does; arrays are checked beforehand.
+
+        See `keras_fer.models.ExpressionClassifier.fit`.
+        """
+        given = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
+        held_out = given.arguments.get("validation_data")
+        held_out, _, _ = keras.utils.unpack_x_y_sample_weight(held_out)
+        warn_if_scaled(
+            *self._check_arrays("x", x, resized=self.augmentation is not None),
+            *self._check_arrays("validation_data", held_out),
+        )
         return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluates as `keras.Model.evaluate` does; `x` is checked as in `fit`."""
+        if not kwargs.get(VALIDATING):
+            warn_if_scaled(*self._check_arrays("x", x))
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Predicts as `keras.Model.predict` does; the images are checked as in `fit`.
+
+        `x` is the images alone, or a dictionary of which `"image"` is used.
+        """
+        if isinstance(x, dict) and "image" in x:
+            warn_if_scaled(*self._check_images('x["image"]', x["image"]))
+        else:
+            warn_if_scaled(*self._check_images("x", x))
+        return super().predict(x, *args, **kwargs)
+
+    def _check_arrays(self, name: str, x: Any, resized: bool = False) -> list[Any]:
+        """Checks images and heatmaps; returns what `warn_if_scaled` is to see.
+
+        With `resized`, an augmentation may change the size of the heatmaps.
+        """
+        if not isinstance(x, dict) and not hasattr(x, "shape"):
+            return []
+        _check_entries(x)
+        images = self._check_images(f'{name}["image"]', x["image"])
+        if not resized:
+            _check_size(x["heatmap"], x["image"], self.heatmap_size)
+        check_heatmap(x["heatmap"])
+        return images
+
+    def _check_images(self, name: str, images: Any) -> list[Any]:
+        channels = self.model.input_shape[-1]
+        check_images(name, images, (channels,) if channels else (1, 3))
+        # Other models may well take images in 0–1.
+        return [images] if isinstance(self.model, ExpressionClassifier) else []
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -52,6 +52,18 @@ def test_json_follows_the_schema(run, portrait):
     assert 0 <= x < x + width <= 512 and 0 <= y < y + height <= 600
 
 
+def test_a_model_that_returns_nan_is_one_error_line(run, portrait, monkeypatch):
+    model = zoo.load("patt_lite")
+    logits = model.get_layer("logits")
+    logits.set_weights([np.nan * weight for weight in logits.get_weights()])
+    monkeypatch.setattr(zoo, "load", lambda name: model)
+    status, output, errors = run("predict", portrait, "--json")
+    record = json.loads(output, parse_constant=pytest.fail)
+    assert (status, record["faces"]) == (1, [])
+    assert f"The model '{model.name}' returned NaN" in record["error"]
+    assert record["error"] in errors and errors.count("\n") == 1
+
+
 @pytest.mark.skipif(not ASTRONAUT.is_file(), reason="the photo is absent")
 @pytest.mark.parametrize("model", ["patt_lite.ferplus", "patt_lite.fer2013"])
 def test_the_astronaut_smiles(run, model):

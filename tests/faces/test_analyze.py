@@ -7,6 +7,7 @@ import pytest
 
 from keras_fer import zoo
 from keras_fer.faces import ImageError, analyze, crop, detect
+from keras_fer.faces.analyze import predict_crops
 
 
 def test_portrait(portrait_path, portrait, model):
@@ -48,6 +49,11 @@ def test_bad_image(model, tmp_path):
         analyze(tmp_path / "none.jpg", model, detector="haar")
     with pytest.raises(ImageError, match="Multiply"):
         analyze(np.full((50, 50), 0.5), model, detector="haar")
+    for value in (np.nan, np.inf):
+        image = np.full((50, 50, 3), 100.0)
+        image[20, 30, 1] = value
+        with pytest.raises(ImageError, match="got NaN or infinity"):
+            analyze(image, model, detector="haar")
 
 
 def test_model_without_labels(portrait):
@@ -74,3 +80,14 @@ def test_a_preset_gives_what_its_keras_model_gives(portrait):
     assert face.box == other.box and face.label == other.label
     for label, probability in other.probabilities.items():
         assert face.probabilities[label] == pytest.approx(probability, abs=0.02)
+
+
+def test_a_model_that_returns_nan_is_named(portrait):
+    model = keras.models.clone_model(zoo.load("patt_lite"))
+    model.name = "diverged"
+    logits = model.get_layer("logits")
+    logits.set_weights([np.nan * weight for weight in logits.get_weights()])
+    with pytest.raises(ValueError, match="The model 'diverged' returned NaN"):
+        analyze(portrait, model, detector="haar")
+    with pytest.raises(ValueError, match="The model 'diverged' returned NaN"):
+        predict_crops(model, [portrait[:64, :64]])

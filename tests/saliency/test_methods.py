@@ -122,6 +122,18 @@ def test_the_maximum_is_where_the_evidence_is(method):
         assert heat.max() == 0
 
 
+@pytest.mark.parametrize("method", ["grad_input", "grad_cam"])
+def test_nan_never_becomes_a_map(method):
+    model, images = linear_head(), noise(20)
+    images[-1, 3, 4, 0] = np.nan
+    with pytest.raises(ValueError, match="images must have finite values, got NaN"):
+        explain(model, images, method)
+    head = model.get_layer("head")
+    head.set_weights([np.nan * weight for weight in head.get_weights()])
+    with pytest.raises(ValueError, match=f"model '{model.name}' returned NaN"):
+        explain(model, noise(1), method)
+
+
 def test_nothing_attributed_stays_zero():
     model = linear_head()
     for layer in (model.get_layer("map"), model.get_layer("head")):

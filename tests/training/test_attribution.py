@@ -583,6 +583,80 @@ def test_heatmaps_that_do_not_fit_are_refused(images):
             network.fit(bad, np.zeros(4), verbose=0)
 
 
+@pytest.fixture(scope="module")
+def compiled():
+    network = PrivilegedAttribution(
+        AttentionNetwork(3, input_size=48, backbone="mobilenet_v1")
+    )
+    network.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("entry", "change", "message"),
+    [
+        (
+            "image",
+            lambda x: x[..., 0],
+            r'\["image"\] must have the shape .*\(4, 48, 48\)',
+        ),
+        ("image", lambda x: x * np.nan, r'\["image"\] must have finite values'),
+        ("image", lambda x: x[:0], r'\["image"\] must have at least one image'),
+        ("heatmap", lambda x: x * np.nan, "negative or non-finite"),
+        ("heatmap", lambda x: x[:, :5], r"heatmap \(4, 5, 6\)"),
+    ],
+)
+def test_arrays_are_checked_before_an_epoch(compiled, images, entry, change, message):
+    y = np.zeros(4)
+    good = {"image": images[:4], "heatmap": np.ones((4, 6, 6), "float32")}
+    bad = {**good, entry: change(good[entry])}
+    steps = []
+    count = keras.callbacks.LambdaCallback(on_train_begin=steps.append)
+    options = {"verbose": 0, "callbacks": [count]}
+    with pytest.raises(ValueError, match=message):
+        compiled.fit(bad, y, **options)
+    with pytest.raises(ValueError, match=message) as raised:
+        compiled.fit(good, y, validation_data=(bad, y), **options)
+    assert entry != "image" or str(raised.value).startswith("validation_data")
+    with pytest.raises(ValueError, match=message):
+        compiled.evaluate(bad, y, verbose=0)
+    assert not steps
+    if entry == "image":
+        with pytest.raises(ValueError, match="^x must"):
+            compiled.predict(bad["image"], verbose=0)
+        with pytest.raises(ValueError, match=message):
+            compiled.predict(bad, verbose=0)
+
+
+def test_images_in_0_to_1_warn_once(compiled, images):
+    y = np.zeros(4)
+    good = {"image": images[:4], "heatmap": np.ones((4, 6, 6), "float32")}
+    scaled = {**good, "image": images[:4] / 255}
+    for call in (
+        lambda: compiled.fit(
+            scaled, y, epochs=2, validation_data=(scaled, y), verbose=0
+        ),
+        lambda: compiled.fit(good, y, validation_data=(scaled, y), verbose=0),
+        lambda: compiled.evaluate(scaled, y, verbose=0),
+        lambda: compiled.predict(scaled["image"], verbose=0),
+    ):
+        with pytest.warns(UserWarning, match="0–255 expected") as caught:
+            call()
+        (warning,) = [each for each in caught if "0–1" in str(each.message)]
+        assert warning.filename == __file__
+
+
+def test_models_of_others_may_take_images_in_0_to_1(recwarn):
+    network = PrivilegedAttribution(smooth(), layer="guided")
+    network.compile("sgd", "sparse_categorical_crossentropy")
+    data = {"image": np.ones((2, 9, 9, 2)), "heatmap": np.ones((2, 9, 9))}
+    network.fit(data, np.zeros(2), verbose=0)
+    assert not [each for each in recwarn if "0–255" in str(each.message)]
+    data["image"] = np.ones((2, 9, 9, 3))
+    with pytest.raises(ValueError, match=r"\(batch, height, width, 2\), got"):
+        network.fit(data, np.zeros(2), verbose=0)
+
+
 def test_config():
     network = PrivilegedAttribution(
         smooth(),
