@@ -239,7 +239,7 @@ def _copy_rows(
     """Copies the weights of the classes that two layers share; others stay."""
     to = [index for index, label in enumerate(labels) if label in old_labels]
     rows = [old_labels.index(labels[index]) for index in to]
-    weights = new.get_weights()
+    weights = [np.array(value) for value in new.get_weights()]
     for value, trained in zip(weights, old.get_weights(), strict=True):
         value[..., to] = trained[..., rows]
     new.set_weights(weights)
