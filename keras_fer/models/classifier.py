@@ -150,7 +150,12 @@ def classify(
     )(logits)
 
 
-def check_images(name: str, images: Any, channels: Collection[int] = (1, 3)) -> None:
+def check_images(
+    name: str,
+    images: Any,
+    channels: Collection[int] = (1, 3),
+    allow_empty: bool = False,
+) -> None:
     """Raises a `ValueError` unless an array is a batch of images of finite values.
 
     Args:
@@ -159,6 +164,7 @@ def check_images(name: str, images: Any, channels: Collection[int] = (1, 3)) -> 
             dictionary of one entry. Anything else, such as a dataset or a generator,
             is not checked.
         channels: The numbers of channels that the model takes.
+        allow_empty: Whether the batch may have no images.
     """
     if isinstance(images, (list, tuple)) and len(images) != 1:
         raise ValueError(
@@ -174,7 +180,7 @@ def check_images(name: str, images: Any, channels: Collection[int] = (1, 3)) -> 
         raise ValueError(
             f"{name} must have the shape {expected}, got {shape}. {_reshape(shape)}"
         )
-    if 0 in shape:
+    if 0 in (shape[1:] if allow_empty else shape):
         raise ValueError(
             f"{name} must have at least one image and one pixel, got an empty array of "
             f"shape {shape}. Check the selection that it came from."
@@ -233,7 +239,7 @@ def _copy_rows(
     """Copies the weights of the classes that two layers share; others stay."""
     to = [index for index, label in enumerate(labels) if label in old_labels]
     rows = [old_labels.index(labels[index]) for index in to]
-    weights = new.get_weights()
+    weights = [np.array(value) for value in new.get_weights()]
     for value, trained in zip(weights, old.get_weights(), strict=True):
         value[..., to] = trained[..., rows]
     new.set_weights(weights)

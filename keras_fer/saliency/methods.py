@@ -66,7 +66,7 @@ def explain(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     check_model(model)
     images = np.asarray(images)
-    check_images("images", images)
+    check_images("images", images, allow_empty=True)
     attribute = _ATTRIBUTE[method]
     heat = np.zeros(images.shape[:3], "float32")
     for start in range(0, len(images), _BATCH):
