@@ -110,3 +110,16 @@ def wrap_steps(model: keras.Model, wrap: Callable[[Any], Any]) -> None:
     make_function = model._make_function
     model._make_function = lambda step: make_function(wrap(step))
     model.train_function = model.test_function = None
+
+
+def is_validation_of_fit(options: dict[str, Any]) -> bool:
+    """Whether `evaluate` was called by `fit`, to validate an epoch.
+
+    Replaces a public sign of that; Keras passes a private keyword. Where it does not,
+    arrays that `fit` has checked are only checked again after each epoch.
+    Tested with Keras 3.15 (`_use_cached_eval_dataset`).
+
+    Args:
+        options: Keyword arguments of `evaluate`.
+    """
+    return bool(options.get("_use_cached_eval_dataset"))

@@ -152,3 +152,22 @@ def test_steps_are_wrapped_before_their_logs_are_used():
     model.fit(x, y, **options)
     assert losses == pytest.approx([losses[0], 3 * losses[0], 3 * losses[0]])
     assert losses[0] > 0
+
+
+def test_fit_says_that_it_validates():
+    seen = []
+
+    class Watched(keras.Model):
+        def call(self, x):
+            return x
+
+        def evaluate(self, *args, **options):
+            seen.append(_compat.is_validation_of_fit(options))
+            return super().evaluate(*args, **options)
+
+    x = np.zeros((4, 1), "float32")
+    model = Watched()
+    model.compile(loss="mse")
+    model.fit(x, x, validation_data=(x, x), epochs=2, verbose=0)
+    model.evaluate(x, x, verbose=0)
+    assert seen == [True, True, False]

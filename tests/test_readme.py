@@ -1,6 +1,9 @@
+import argparse
+import importlib
 import pathlib
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -39,6 +42,37 @@ def test_every_flag_of_the_commands_exists(line):
         if words[0] == "keras-fer":
             options = build_parser().parse_args(words[1:])
             assert callable(options.run)
+
+
+def module_commands():
+    """Modules and arguments of every `python -m` line, in the text and in blocks."""
+    found = re.findall(
+        r"python -m ((?:zoo|benchmarks)\.\w+)([^`\n]*)", README.read_text()
+    )
+    # Of alternatives, as in `masked|occluded`, the first.
+    return [(name, re.sub(r"\|\S+", "", words).split()) for name, words in found]
+
+
+@pytest.mark.parametrize("command", module_commands(), ids=str)
+def test_every_module_command_parses(command, monkeypatch):
+    name, words = command
+    module = importlib.import_module(name)
+    parse = argparse.ArgumentParser.parse_args
+
+    class Parsed(Exception):
+        pass
+
+    def stop_after_parsing(parser, args=None, namespace=None):
+        parse(parser, args, namespace)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop_after_parsing)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    if words:
+        with pytest.raises(Parsed):
+            module.main()
+    else:
+        assert pathlib.Path(module.__file__).read_text().count("__main__") == 1
 
 
 def test_ci_runs_the_readmes_test_commands():

@@ -9,12 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_fer._compat import is_validation_of_fit
 from keras_fer.labels import LABELS
 from keras_fer.layers.class_probabilities import ClassProbabilities
 from keras_fer.layers.types import Tensor
-
-# Keras evaluates during `fit` with this argument: those arrays have been checked.
-VALIDATING = "_use_cached_eval_dataset"
 
 # Names in a warning.
 _MOST_NAMED = 10
@@ -111,7 +109,7 @@ class ExpressionClassifier(keras.Model):
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as `keras.Model.evaluate` does; `x` is checked as in `fit`."""
-        if not kwargs.get(VALIDATING):
+        if not is_validation_of_fit(kwargs):
             check_images("x", x)
             warn_if_scaled(x)
         return super().evaluate(x, *args, **kwargs)

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_fer._compat import is_validation_of_fit
 from keras_fer.models.classifier import (
-    VALIDATING,
     ExpressionClassifier,
     check_images,
     warn_if_scaled,
@@ -255,7 +255,7 @@ class PrivilegedAttribution(keras.Model):
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Evaluates as `keras.Model.evaluate` does; `x` is checked as in `fit`."""
-        if not kwargs.get(VALIDATING):
+        if not is_validation_of_fit(kwargs):
             warn_if_scaled(*self._check_arrays("x", x))
         return super().evaluate(x, *args, **kwargs)
 
