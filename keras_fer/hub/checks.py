@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 # Keras classes that run code or read files that their configuration names.
 _UNSAFE = {
@@ -29,7 +30,7 @@ _MODULES = {
 }
 
 
-def check_config(config: dict) -> None:
+def check_config(config: Any) -> None:
     """Refuses a saved configuration that names more than plain layers of known code.
 
     Raises:
@@ -51,7 +52,7 @@ def check_config(config: dict) -> None:
             raise ValueError(f"{config!r} is of another package and is not used.")
 
 
-def _check_class(config):
+def _check_class(config: dict[str, Any]) -> None:
     import keras
 
     name, module = config["class_name"], config.get("module")
@@ -77,7 +78,7 @@ def _check_class(config):
     )
 
 
-def check_weights(path: str | os.PathLike) -> None:
+def check_weights(path: str | os.PathLike[str]) -> None:
     """Refuses a weights file that points outside or declares more than it holds.
 
     Raises:
@@ -93,7 +94,7 @@ def check_weights(path: str | os.PathLike) -> None:
         raise ValueError(f"The weights file is damaged: {error!s:.500}.") from error
 
 
-def _check_arrays(path, left):
+def _check_arrays(path: str | os.PathLike[str], left: int) -> None:
     import h5py
 
     seen = set()

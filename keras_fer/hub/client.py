@@ -1,13 +1,20 @@
 """The Hub's client, with bounded time and size, and errors that say what to do."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import re
 import threading
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from keras_fer.hub.release import NEEDED
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 # No response may be larger.
 LARGEST = 2 * 2**30
@@ -16,7 +23,7 @@ LARGEST = 2 * 2**30
 _SLOWEST = 10_000
 
 
-def check_id(repo_id):
+def check_id(repo_id: Any) -> None:
     """Raises a `ValueError` unless it is `"user/repo"`."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
@@ -31,7 +38,7 @@ def check_id(repo_id):
         ) from error
 
 
-def open_api(token):
+def open_api(token: str | None) -> HfApi:
     """The client, which tells the Hub who asks."""
     from huggingface_hub import HfApi
 
@@ -40,7 +47,7 @@ def open_api(token):
     return HfApi(token=token, library_name="keras_fer", library_version=__version__)
 
 
-def retry_after(response):
+def retry_after(response: Any) -> int:
     """Seconds that a response asks to wait, or 0."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
@@ -50,7 +57,7 @@ def retry_after(response):
 
 
 @contextlib.contextmanager
-def bounded():
+def bounded() -> Iterator[None]:
     """Has every request end in a bounded time and size.
 
     The client waits for each piece of a response, not for the whole, and as long as a
@@ -64,11 +71,13 @@ def bounded():
     thread = threading.get_ident()
 
     class Paced(httpx2.SyncByteStream):
-        def __init__(self, stream):
+        def __init__(self, stream: Any) -> None:
             self.stream = stream
-            self.close = stream.close
 
-        def __iter__(self):
+        def close(self) -> None:
+            self.stream.close()
+
+        def __iter__(self) -> Iterator[bytes]:
             start, received = time.monotonic(), 0
             for piece in self.stream:
                 received += len(piece)
@@ -83,12 +92,12 @@ def bounded():
                     raise ValueError(f"A response has more than {LARGEST:,} bytes.")
                 yield piece
 
-    def limit(request):
+    def limit(request: Any) -> None:
         timeouts = request.extensions.setdefault("timeout", {})
         for kind in ("connect", "read", "write", "pool"):
             timeouts[kind] = timeouts.get(kind) or patience
 
-    def check(response):
+    def check(response: Any) -> None:
         if threading.get_ident() != thread:
             return
         headers = response.headers
@@ -119,7 +128,9 @@ def bounded():
 
 
 @contextlib.contextmanager
-def explained(repo_id, revision, token, pushing=False):
+def explained(
+    repo_id: str, revision: str | None, token: str | None, pushing: bool = False
+) -> Iterator[None]:
     """Turns the client's errors into ones that say what to do."""
     import httpx2
     from huggingface_hub import constants, errors, get_token
@@ -158,7 +169,7 @@ def explained(repo_id, revision, token, pushing=False):
         httpx2.HTTPError,
         RuntimeError,  # of an upload
     ) as error:
-        cause = error
+        cause: BaseException = error
         while cause.__cause__ is not None and not hasattr(cause, "response"):
             cause = cause.__cause__
         status = getattr(getattr(cause, "response", None), "status_code", None)

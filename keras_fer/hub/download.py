@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_fer.hub.client import (
     LARGEST,
@@ -27,6 +27,9 @@ from keras_fer.hub.release import (
     contradiction,
     read_manifest,
 )
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 # What else may lie in a repository. It is not downloaded.
 _HARMLESS = re.compile(
@@ -49,7 +52,7 @@ class Release:
     repo_id: str
     commit: str
     folder: pathlib.Path
-    manifest: dict
+    manifest: dict[str, Any]
 
     @property
     def weights(self) -> pathlib.Path:
@@ -85,7 +88,7 @@ def fetch(
     sha256: str | None = None,
     *,
     files: Sequence[str] = NEEDED,
-    cache: str | os.PathLike | None = None,
+    cache: str | pathlib.Path | None = None,
 ) -> Release:
     """Downloads a repository into the client's cache, or finds it there, and checks it.
 
@@ -146,7 +149,12 @@ def fetch(
     return Release(repo_id, commit, folder, manifest)
 
 
-def _resolve(api, repo_id, revision, cache):
+def _resolve(
+    api: HfApi,
+    repo_id: str,
+    revision: str | None,
+    cache: str | pathlib.Path | None,
+) -> str:
     """The commit of a revision; where the Hub does not answer, the last one known."""
     import httpx2
     from huggingface_hub.errors import RevisionResolutionError
@@ -174,7 +182,7 @@ def _resolve(api, repo_id, revision, cache):
         raise failure from failure.__cause__
 
 
-def list_files(api, repo_id, commit):
+def list_files(api: HfApi, repo_id: str, commit: str) -> dict[str, Any]:
     """Files of a commit: path to what the Hub says about it."""
     from huggingface_hub import RepoFile
 
@@ -182,7 +190,9 @@ def list_files(api, repo_id, commit):
     return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
 
-def _check_list(repo_id, commit, listed, files):
+def _check_list(
+    repo_id: str, commit: str, listed: dict[str, Any], files: Iterable[str]
+) -> None:
     """Refuses what should not be downloaded."""
     for path, entry in listed.items():
         problem = None if path in FILES else objection(path)
@@ -206,7 +216,7 @@ def _check_list(repo_id, commit, listed, files):
         )
 
 
-def objection(path):
+def objection(path: str) -> str | None:
     """Why a file may not be in a repository, or `None`."""
     parts = re.split(r"[/\\]", path)
     if ".." in parts or not parts[0] or "\\" in path or ":" in parts[0]:
@@ -216,7 +226,14 @@ def objection(path):
     return None
 
 
-def _download(api, repo_id, commit, name, entry, cache):
+def _download(
+    api: HfApi,
+    repo_id: str,
+    commit: str,
+    name: str,
+    entry: Any,
+    cache: str | pathlib.Path | None,
+) -> pathlib.Path:
     """Path of a file in the cache, downloaded again where that was damaged."""
     for attempt in (1, 2):
         path = pathlib.Path(
@@ -227,7 +244,7 @@ def _download(api, repo_id, commit, name, entry, cache):
     return path
 
 
-def damage(path, entry):
+def damage(path: pathlib.Path, entry: Any) -> str | None:
     """What differs between a file and what the Hub lists, or `None`."""
     try:
         data = path.read_bytes()
@@ -246,20 +263,25 @@ def damage(path, entry):
     return None
 
 
-def _remove(path):
+def _remove(path: pathlib.Path) -> None:
     """Takes a file out of the cache: the link in the snapshot and what it points to."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
-def _cached(repo_id, commit, files, cache):
+def _cached(
+    repo_id: str,
+    commit: str,
+    files: Sequence[str],
+    cache: str | pathlib.Path | None,
+) -> pathlib.Path | None:
     """The snapshot's folder if the cache holds all files undamaged, else `None`."""
     from huggingface_hub import try_to_load_from_cache
 
     paths = [try_to_load_from_cache(repo_id, name, cache, commit) for name in files]
     if not all(isinstance(path, str) for path in paths):
         return None
-    folder = pathlib.Path(paths[0]).parent
+    folder = pathlib.Path(str(paths[0])).parent
     try:
         manifest = read_manifest(folder / MANIFEST, repo_id)
     except ValueError:

@@ -13,7 +13,8 @@ import pathlib
 import re
 import shutil
 import tempfile
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
@@ -29,8 +30,11 @@ NEEDED = (CONFIG, WEIGHTS, MANIFEST)
 
 
 def write(
-    model: ExpressionClassifier, folder: str | os.PathLike, facts: dict, card: str
-) -> dict:
+    model: ExpressionClassifier,
+    folder: str | os.PathLike[str],
+    facts: dict[str, Any],
+    card: str,
+) -> dict[str, Any]:
     """Writes the folder that becomes a repository; the same model, the same bytes.
 
     Kernels that half precision holds exactly are stored so. Optimizer, loss and
@@ -54,8 +58,8 @@ def write(
     plain = _plain(model)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as saved:
-        saved = pathlib.Path(saved) / "model"
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = pathlib.Path(temporary) / "model"
         plain.save(saved, zipped=False)
         _shrink(saved / WEIGHTS, folder / WEIGHTS)
         metadata = json.loads((saved / "metadata.json").read_text("utf-8"))
@@ -100,7 +104,7 @@ def save_weights(model: ExpressionClassifier, path: str | os.PathLike[str]) -> N
         _shrink(full, path)
 
 
-def _plain(model):
+def _plain(model: Any) -> ExpressionClassifier:
     """A copy without training state whose names do not depend on this process."""
     import keras
 
@@ -121,15 +125,15 @@ def _plain(model):
     return copy
 
 
-def _renumber(config):
+def _renumber(config: Any) -> Any:
     """Counts names that Keras numbered, such as `input_layer_3`, from the first on.
 
     Keras counts in a process, so that the same model has other names in the next.
     """
-    names = {}
-    counts = {}
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
 
-    def collect(item):
+    def collect(item: Any) -> None:
         if isinstance(item, dict):
             inner = item.get("config")
             if "class_name" in item and isinstance(inner, dict):
@@ -148,7 +152,7 @@ def _renumber(config):
             for each in item:
                 collect(each)
 
-    def rename(item, here=False):
+    def rename(item: Any, here: bool = False) -> Any:
         if isinstance(item, dict):
             keys = ("name", "keras_history", "input_layers", "output_layers")
             return {key: rename(each, key in keys) for key, each in item.items()}
@@ -160,14 +164,14 @@ def _renumber(config):
     return rename(config)
 
 
-def _shrink(full, path):
+def _shrink(full: pathlib.Path, path: str | os.PathLike[str]) -> None:
     """Copies weights; kernels that half precision holds exactly take half the size."""
     import h5py
     import numpy as np
 
     with h5py.File(full) as source, h5py.File(path, "w") as target:
 
-        def copy(name, item):
+        def copy(name: str, item: Any) -> None:
             if isinstance(item, h5py.Group):
                 copied = target.require_group(name)
             else:
@@ -183,17 +187,17 @@ def _shrink(full, path):
         target.attrs.update(source.attrs)
 
 
-def _write_json(path, value):
+def _write_json(path: pathlib.Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path.write_text(text, "utf-8", newline="\n")
 
 
-def _sha256(path):
+def _sha256(path: pathlib.Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_manifest(path, where):
+def read_manifest(path: pathlib.Path, where: str) -> dict[str, Any]:
     """`keras_fer.json`, once its form is checked."""
     try:
         manifest = json.loads(path.read_bytes())
@@ -218,7 +222,9 @@ def read_manifest(path, where):
     return manifest
 
 
-def contradiction(folder, manifest, files):
+def contradiction(
+    folder: pathlib.Path, manifest: dict[str, Any], files: Iterable[str]
+) -> str | None:
     """Where files differ from what `keras_fer.json` says, or `None`."""
     for name in set(files) - {MANIFEST}:
         digest, expected = _sha256(folder / name), manifest["files"][name]
@@ -227,7 +233,7 @@ def contradiction(folder, manifest, files):
     return None
 
 
-def facts_of(results):
+def facts_of(results: dict[str, Any] | None) -> dict[str, Any]:
     """What an evaluation tells of a model; nothing where there is none."""
     if results is None:
         return {}
@@ -247,7 +253,7 @@ def facts_of(results):
         ) from error
 
 
-def short_card(model, repo_id, facts):
+def short_card(model: ExpressionClassifier, repo_id: str, facts: dict[str, Any]) -> str:
     """A short model card."""
     from huggingface_hub import ModelCardData
 

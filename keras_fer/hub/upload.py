@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_fer.hub.client import bounded, check_id, explained, open_api
 from keras_fer.hub.download import damage, fetch, list_files, objection
@@ -19,10 +19,10 @@ def push(
     repo_id: str,
     *,
     private: bool | None = None,
-    results: dict | None = None,
+    results: dict[str, Any] | None = None,
     token: str | None = None,
     card: str | None = None,
-    facts: dict | None = None,
+    facts: dict[str, Any] | None = None,
     tag: str | None = None,
     commit_message: str | None = None,
 ) -> str:
@@ -66,8 +66,8 @@ def push(
         )
     tag = tag or f"v{__version__}"
     facts = {**facts_of(results), **(facts or {})}
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         written = write(
             model, folder / "release", facts, card or short_card(model, repo_id, facts)
         )
@@ -88,7 +88,9 @@ def push(
     return url
 
 
-def _upload(folder, repo_id, tag, message, token):
+def _upload(
+    folder: pathlib.Path, repo_id: str, tag: str, message: str, token: str | None
+) -> str:
     """Commits a folder where it differs from the repository; the commit's name."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -97,7 +99,7 @@ def _upload(folder, repo_id, tag, message, token):
     head = next(ref.target_commit for ref in refs.branches if ref.name == "main")
     tagged = next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
 
-    def differences(commit):
+    def differences(commit: str) -> Any:
         """Operations that are left to do after a commit."""
         files = list_files(api, repo_id, commit)
         changed = [

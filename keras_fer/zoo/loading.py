@@ -9,7 +9,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
 from keras_fer import hub
 from keras_fer.hub.build import build, build_release
@@ -153,7 +153,7 @@ def load(
         return load_onnx(info(name))
     release = _release(name, weights, revision, token)
     preset = None if _is_address(name) else info(name)
-    known = tuple(release.manifest["labels"]) if release else preset.labels
+    known = tuple(release.manifest["labels"]) if release else info(name).labels
     # Building imports Keras and its backend, which takes seconds.
     import keras
 
@@ -167,9 +167,10 @@ def load(
             wanted = known
 
     if preset is None:
+        assert release is not None  # An address has one.
         model, held = build_release(release), known
     elif weights is None:
-        model = build(preset.architecture, preset.arguments, wanted or known)
+        model = build(str(preset.architecture), preset.arguments, wanted or known)
     else:
         temperature = 1.0
         if release:
@@ -182,7 +183,9 @@ def load(
         else:
             path = _own_weights(weights)
             held = _own_labels(path, wanted, preset)
-        model = build(preset.architecture, preset.arguments, held, path, temperature)
+        model = build(
+            str(preset.architecture), preset.arguments, held, path, temperature
+        )
     if weights is not None:
         if wanted and wanted != held:
             model = model.replace_head(wanted)
@@ -200,11 +203,16 @@ def bundled(preset: ModelInfo) -> pathlib.Path:
     return pathlib.Path(__file__).with_name("weights") / str(preset.weights)
 
 
-def _is_address(name):
+def _is_address(name: Any) -> TypeGuard[str]:
     return isinstance(name, str) and name.startswith("hf://")
 
 
-def _release(name, weights, revision, token):
+def _release(
+    name: str,
+    weights: str | os.PathLike[str] | None,
+    revision: str | None,
+    token: str | None,
+) -> hub.Release | None:
     """What `load` needs from the Hugging Face Hub, or `None`."""
     if _is_address(name):
         if weights != "default":
@@ -215,13 +223,12 @@ def _release(name, weights, revision, token):
         address = name
     else:
         preset = info(name)
-        address = weights
         if weights == "default" and preset.repo:
             if revision is not None:
                 return hub.fetch(preset.repo, revision, token)
             if not bundled(preset).is_file():
                 return hub.fetch(preset.repo, preset.revision, token, preset.sha256)
-        if not _is_address(address):
+        if not _is_address(weights):
             if revision is not None:
                 raise ValueError(
                     f"Only what is on the Hub has revisions. Received: revision="
@@ -229,6 +236,7 @@ def _release(name, weights, revision, token):
                     '"hf://user/repo" as one of them.'
                 )
             return None
+        address = weights
     repo_id, named = hub.parse(address)
     if revision is not None and named not in (None, revision):
         raise ValueError(
@@ -237,12 +245,13 @@ def _release(name, weights, revision, token):
     return hub.fetch(repo_id, revision or named, token)
 
 
-def _info_of(release):
+def _info_of(release: hub.Release) -> ModelInfo:
     """What a repository says about its model."""
-    said = release.manifest
+    said: dict[str, Any] = release.manifest
     fields = "paper parameters macs input data selection split score license".split()
+    facts: dict[str, Any] = {field: said.get(field) for field in fields}
     return ModelInfo(
-        name=said.get("name"),
+        name=said.get("name", ""),
         architecture=said.get("architecture"),
         arguments={},
         labels=tuple(said["labels"]),
@@ -250,11 +259,11 @@ def _info_of(release):
         sha256=said["files"][WEIGHTS],
         repo=release.repo_id,
         revision=release.commit,
-        **{field: said.get(field) for field in fields},
+        **facts,
     )
 
 
-def _default_weights(preset):
+def _default_weights(preset: ModelInfo) -> pathlib.Path:
     """The bundled file of a preset, once its hash is checked."""
     path = bundled(preset)
     if not path.is_file():
@@ -273,7 +282,7 @@ def _default_weights(preset):
     return path
 
 
-def _own_weights(weights):
+def _own_weights(weights: str | os.PathLike[str]) -> pathlib.Path:
     """The file behind a user's path."""
     path = pathlib.Path(weights)
     if path.is_dir():
@@ -297,7 +306,9 @@ def _own_weights(weights):
     return path
 
 
-def _own_labels(path, wanted, preset):
+def _own_labels(
+    path: pathlib.Path, wanted: tuple[str, ...] | None, preset: ModelInfo
+) -> tuple[str, ...]:
     """Names for the classes in a user's file."""
     import h5py
 

@@ -144,12 +144,12 @@ def split_title(evaluation: dict[str, Any]) -> str:
     return f"{title}, {evaluation['faces']}" if evaluation["faces"] else title
 
 
-def _data(data):
+def _data(data: dict[str, Any]) -> str:
     text = f"{data['images']} {data['split']} split, {data['targets']}"
     return f"{text}, from {data['start']}" if data["start"] else text
 
 
-def _selection(selection):
+def _selection(selection: dict[str, Any]) -> str:
     if selection["split"]:
         text = f"the {selection['split']} split"
     else:
