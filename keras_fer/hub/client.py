@@ -176,7 +176,7 @@ def explained(
         reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         if status == 401:
             raise PermissionError(
-                f"Authentication failed (401) for {what}, with {sent}. Run `hf "
+                f"Authentication failed. Received: {what}, with {sent}. Run `hf "
                 "auth login` or pass a valid `token`."
             ) from error
         if status == 403:
@@ -196,7 +196,7 @@ def explained(
             ) from error
         if status:
             raise OSError(
-                f"Hub server error ({status}) for {what}: {reason} {again}"
+                f"Hub server error. Received: HTTP status {status} for {what}: {reason} {again}"
             ) from error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({reason})"

@@ -280,6 +280,8 @@ def test_a_jpeg_of_many_scans_is_refused_at_once(tmp_path):
     assert read_image(path).shape == (64, 64, 3)
 
 
+# Slow: a process starts with the peak memory of the one that it is forked from.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "suffix", "options"),
     [

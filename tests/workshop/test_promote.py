@@ -106,7 +106,7 @@ def test_the_scores_are_those_of_the_stored_weights(promoted, source):
     accuracy = facts["evaluation"]["scores"]["accuracy"]["value"]
     assert accuracy == pytest.approx(100 * right.mean())
     for way in CORRUPTIONS:
-        images, _ = evaluate.derive(faces, way)
+        images, _ = evaluate.corrupt(faces, way)
         right = model.predict(images, verbose=0).argmax(axis=1) == faces.classes
         score = facts["evaluation"]["corruptions"][way]["accuracy"]["value"]
         assert score == pytest.approx(100 * right.mean())
