@@ -196,7 +196,8 @@ def explained(
             ) from error
         if status:
             raise OSError(
-                f"Hub server error. Received: HTTP status {status} for {what}: {reason} {again}"
+                f"Hub server error. Received: HTTP status {status} for {what}: "
+                f"{reason} {again}"
             ) from error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({reason})"
