@@ -62,18 +62,18 @@ def record(name):
     import keras
 
     model = keras_fer.zoo.load(name)
-    normalized = keras.Model(model.inputs, model.get_layer("normalization").output)
-    features = keras.Model(model.inputs, model.get_layer("logits").input)
+    normalized = keras.Model(model.input, model.get_layer("normalization").output)
+    features = keras.Model(model.input, model.get_layer("logits").input)
     found = {}
     for image_name, image in inputs().items():
-        (probabilities,) = model.predict(image, verbose=0)
-        backbone = model.get_layer("backbone")(normalized.predict(image, verbose=0))
+        (probabilities,) = np.asarray(model(image))
+        backbone = model.get_layer("backbone")(normalized(image))
         found[image_name] = {
             "probabilities": dict(
                 zip(model.labels, map(_round, probabilities), strict=True)
             ),
             "backbone": _summary(keras.tree.flatten(backbone)[-1]),
-            "features": _summary(features.predict(image, verbose=0)),
+            "features": _summary(features(image)),
         }
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer import LABELS, zoo
+from keras_fer import LABELS, faces, zoo
 from keras_fer.cli.predict import sample_portrait
 
 ASTRONAUT = pathlib.Path(__file__).parents[3] / "shared/photos/astronaut.png"
@@ -56,7 +56,7 @@ def test_a_model_that_returns_nan_is_one_error_line(run, portrait, monkeypatch):
     model = zoo.load("patt_lite")
     logits = model.get_layer("logits")
     logits.set_weights([np.nan * weight for weight in logits.get_weights()])
-    monkeypatch.setattr(zoo, "load", lambda name: model)
+    monkeypatch.setattr(faces, "load_model", lambda name: model)
     status, output, errors = run("predict", portrait, "--json")
     record = json.loads(output, parse_constant=pytest.fail)
     assert (status, record["faces"]) == (1, [])

@@ -505,7 +505,11 @@ print(max(np.abs(a - b).max() for a, b in zip(*results)))
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 @pytest.mark.parametrize(
     ("case", "least", "most"),
-    [("scaled", 0, 1e-6), ("float64", 0, 1e-13), ("unscaled", 1e-6, 1)],
+    [
+        ("scaled", 0, 1e-6),
+        pytest.param("float64", 0, 1e-13, marks=pytest.mark.slow),
+        pytest.param("unscaled", 1e-6, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_two_replicas_end_where_one_device_does(case, least, most):
     """Four steps of SGD; without the scaling they end elsewhere."""
@@ -633,9 +637,7 @@ def test_images_in_0_to_1_warn_once(compiled, images):
     good = {"image": images[:4], "heatmap": np.ones((4, 6, 6), "float32")}
     scaled = {**good, "image": images[:4] / 255}
     for call in (
-        lambda: compiled.fit(
-            scaled, y, epochs=2, validation_data=(scaled, y), verbose=0
-        ),
+        lambda: compiled.fit(scaled, y, validation_data=(scaled, y), verbose=0),
         lambda: compiled.fit(good, y, validation_data=(scaled, y), verbose=0),
         lambda: compiled.evaluate(scaled, y, verbose=0),
         lambda: compiled.predict(scaled["image"], verbose=0),

@@ -75,9 +75,9 @@ def plain_average(heatmap, height, width):
     return result * height * width / (old_height * old_width)
 
 
-@pytest.mark.parametrize("size", [(6, 6), (14, 14), (5, 7), (1, 1), (48, 36), (50, 40)])
+@pytest.mark.parametrize("size", [(6, 6), (7, 5), (1, 1), (16, 12), (20, 15)])
 def test_heatmaps_are_averaged_over_the_area_of_each_position(size):
-    heatmap = np.random.default_rng(0).random((2, 48, 36)).astype("float32")
+    heatmap = np.random.default_rng(0).random((2, 16, 12)).astype("float32")
     received = np.asarray(average_heatmap(heatmap, size))
     assert received.shape == (2, *size) and received.dtype == "float32"
     for each, average in zip(heatmap, received, strict=True):

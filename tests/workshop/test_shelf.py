@@ -16,15 +16,17 @@ NAME = "iram.fer2013"
 FOLDERS = ("presets", "weights", "results")
 PARTS = ("weights", "onnx")
 
-# Installs what another process has prepared, and dies at a file operation.
+# For each number on its input, a child installs what another process has prepared, and
+# dies at the file operation of that number.
 INSTALL = """
-import json, os, pathlib, pickle, signal, sys
+import os, pathlib, pickle, signal, sys
 from zoo.shelf import Shelf
 
-root, prepared, deadline = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+root, prepared = pathlib.Path(sys.argv[1]), sys.argv[2]
 facts, weights, onnx, results = pickle.loads(pathlib.Path(prepared).read_bytes())
 shelf = Shelf(*(root / name for name in ("presets", "weights", "results")))
-seen = 0
+shelf.verify(facts["name"])  # imports what is imported on first use
+seen = deadline = 0
 
 def watch(event, arguments):
     global seen
@@ -34,8 +36,14 @@ def watch(event, arguments):
             if seen == deadline:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(watch)
-shelf.install(facts, weights, onnx, results)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        deadline = int(line)
+        sys.addaudithook(watch)
+        shelf.install(facts, weights, onnx, results)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -125,22 +133,22 @@ def test_the_same_again_changes_nothing(copied):
     assert {path: path.read_bytes() for path in copied.presets.iterdir()} == before
 
 
-def test_killed_at_any_moment_it_leaves_the_old_preset_or_the_new_one(copied, tmp_path):
+def test_killed_at_any_moment_it_leaves_the_old_preset_or_the_new_one(
+    copied, install, tmp_path
+):
     """SIGKILL before the first, the second, … file operation, until it ends well."""
     root = copied.presets.parent
-    prepared = tmp_path / "prepared.pickle"
     old = copied.read(NAME)
-    prepared.write_bytes(shelf_pickle(another(copied, tmp_path)))
     backup = tmp_path / "backup"
     shutil.copytree(root, backup)
     seen = {"old": 0, "new": 0}
     for deadline in range(1, 200):
         shutil.rmtree(root)
         shutil.copytree(backup, root)
-        process = run_install(root, prepared, deadline)
-        if process.returncode == 0:
+        status = install(deadline)
+        if status == 0:
             break
-        assert process.returncode == -signal.SIGKILL, process.stderr
+        assert status == -signal.SIGKILL
         copied.verify(NAME)
         seen["old" if copied.read(NAME) == old else "new"] += 1
     else:
@@ -151,8 +159,8 @@ def test_killed_at_any_moment_it_leaves_the_old_preset_or_the_new_one(copied, tm
     for deadline in (seen["old"] // 2, seen["old"], seen["old"] + 2):
         shutil.rmtree(root)
         shutil.copytree(backup, root)
-        run_install(root, prepared, deadline)
-        assert run_install(root, prepared, 0).returncode == 0
+        assert install(deadline) == -signal.SIGKILL
+        assert install(0) == 0
         copied.verify(NAME)
         assert len(tree(copied)) == len(FOLDERS) + 4 + 5
 
@@ -164,13 +172,27 @@ def shelf_pickle(prepared):
     return pickle.dumps((facts, str(weights), str(onnx), results))
 
 
-def run_install(root, prepared, deadline):
-    return subprocess.run(
-        [sys.executable, "-c", INSTALL, str(root), str(prepared), str(deadline)],
+@pytest.fixture
+def install(copied, tmp_path):
+    """Function of a deadline: the exit status of an installation."""
+    prepared = tmp_path / "prepared.pickle"
+    prepared.write_bytes(shelf_pickle(another(copied, tmp_path)))
+    command = [sys.executable, "-c", INSTALL, str(copied.presets.parent), str(prepared)]
+    process = subprocess.Popen(
+        command,
         cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
     )
+
+    def run(deadline):
+        print(deadline, file=process.stdin, flush=True)
+        return int(process.stdout.readline())
+
+    yield run
+    process.stdin.close()
+    process.wait()
 
 
 def test_pins_change_nothing_else(copied):
