@@ -11,6 +11,7 @@ from keras_fer.layers.checks import (
     check_positive_integer,
 )
 from keras_fer.layers.efficient_channel_attention import EfficientChannelAttention
+from keras_fer.layers.precision import full_precision
 from keras_fer.layers.types import Config, Shape, Tensor
 
 
@@ -35,8 +36,8 @@ class ComplementaryContext(keras.layers.Layer):
         return_attention: Whether to return the channel attention as well.
 
     Returns:
-        Logits `(B, 4, num_classes)`, float32, of the upper left, upper right, lower
-        left and lower right quadrant; with `return_attention`, also the channel
+        Logits `(B, 4, num_classes)`, in full precision, of the upper left, upper right,
+        lower left and lower right quadrant; with `return_attention`, also the channel
         attention `(B, 1, 1, C)` in (0, 1).
 
     Raises:
@@ -68,7 +69,9 @@ class ComplementaryContext(keras.layers.Layer):
             self.kernel_size, name="attention", **dtype
         )
         self.hidden = layers.Dense(self.units, "relu", name="hidden", **dtype)
-        self.head = layers.Dense(self.num_classes, dtype="float32", name="head")
+        self.head = layers.Dense(
+            self.num_classes, dtype=full_precision(self.dtype_policy), name="head"
+        )
         self.attention.build(input_shape)
         self.hidden.build((None, 4, channels))
         self.head.build((None, 4, self.units))

@@ -12,6 +12,7 @@ from keras import ops
 from keras_fer._compat import is_validation_of_fit
 from keras_fer.labels import LABELS
 from keras_fer.layers.class_probabilities import ClassProbabilities
+from keras_fer.layers.precision import full_precision
 from keras_fer.layers.types import Tensor
 
 # Names in a warning.
@@ -132,7 +133,8 @@ def classify(
 ) -> Tensor:
     """Applies the head that models share: a dense layer and a softmax.
 
-    The logits are float32 under mixed precision, too.
+    The logits are float32 under mixed precision, too, and float64 where that is Keras'
+    default.
 
     Args:
         features: `(B, C)`.
@@ -140,12 +142,13 @@ def classify(
         temperature: See `ClassProbabilities`.
 
     Returns:
-        Probabilities `(B, len(labels))`, float32.
+        Probabilities `(B, len(labels))`.
     """
-    logits = keras.layers.Dense(len(labels), dtype="float32", name="logits")(features)
-    return ClassProbabilities(
-        labels, temperature, dtype="float32", name="probabilities"
-    )(logits)
+    dtype = full_precision()
+    logits = keras.layers.Dense(len(labels), dtype=dtype, name="logits")(features)
+    return ClassProbabilities(labels, temperature, dtype=dtype, name="probabilities")(
+        logits
+    )
 
 
 def check_images(

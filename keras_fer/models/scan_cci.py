@@ -11,6 +11,7 @@ from keras_fer.layers.complementary_context import ComplementaryContext
 from keras_fer.layers.image_normalization import ImageNormalization
 from keras_fer.layers.local_global_attention import LocalGlobalAttention
 from keras_fer.layers.mean_vote import MeanVote
+from keras_fer.layers.precision import full_precision
 from keras_fer.layers.types import Tensor
 from keras_fer.models.backbones import build_backbone
 from keras_fer.models.classifier import (
@@ -133,10 +134,11 @@ class VotingClassifier(ExpressionClassifier):
         votes = len(_WEIGHTS)
         # A mean over 5 B votes is a fifth of the sum of their means.
         weights = ops.tile(
-            votes * ops.convert_to_tensor(_WEIGHTS, "float32"), [ops.shape(y_pred)[0]]
+            votes * ops.convert_to_tensor(_WEIGHTS, y_pred.dtype),
+            [ops.shape(y_pred)[0]],
         )
         if sample_weight is not None:
-            sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            sample_weight = ops.reshape(ops.cast(sample_weight, y_pred.dtype), (-1,))
             weights = weights * ops.repeat(sample_weight, votes)
         y_pred = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
         return ops.repeat(y, votes, axis=0), y_pred, weights
@@ -177,10 +179,10 @@ def _vote(
     temperature: float = 1.0,
 ) -> Tensor:
     """Applies the last layers of both branches, and averages the five logit vectors."""
-    classes = len(labels)
-    logits = layers.Dense(classes, dtype="float32", name="logits")(descriptor)
-    logits = layers.Reshape((1, classes), dtype="float32", name="vote")(logits)
-    votes = layers.Concatenate(axis=1, dtype="float32", name="votes")(
+    classes, dtype = len(labels), full_precision()
+    logits = layers.Dense(classes, dtype=dtype, name="logits")(descriptor)
+    logits = layers.Reshape((1, classes), dtype=dtype, name="vote")(logits)
+    votes = layers.Concatenate(axis=1, dtype=dtype, name="votes")(
         [logits, context(maps)]
     )
-    return MeanVote(labels, temperature, dtype="float32", name="probabilities")(votes)
+    return MeanVote(labels, temperature, dtype=dtype, name="probabilities")(votes)
