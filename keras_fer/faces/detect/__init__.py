@@ -118,7 +118,7 @@ def detect_in(
 
     faces = []
     smallest = max(_SMALLEST, min_size * scale)
-    for box, score, points in detector.run(small, smallest, min_confidence):
+    for box, score, points in list(detector.run([small], [smallest], min_confidence))[0]:
         corners = np.reshape(box, (2, 2)) + [[0, 0], box[:2]]
         corners = np.rint(np.clip(corners * factors, 0, (width, height))).astype(int)
         (left, top), (right, bottom) = corners.tolist()
