@@ -33,7 +33,7 @@ _OVERLAP = 0.5
 # network knows only a few places and sizes for them. So more of their boxes, which are
 # few, are left to the last network to decide; and the image is extended on every side
 # by a share of its longer side. On 300 training faces of FER2013 this finds 98 %
-# instead of 90 % (`benchmarks/crop_margin.py`).
+# instead of 89 % (`benchmarks/crop_margin.py`).
 _LARGE = 0.3
 _LARGE_SCORES = (0.1, 0.1)
 _LARGE_OVERLAP = 0.7
@@ -55,7 +55,7 @@ def load() -> Detector:
         ImportError: mtcnn or ONNX Runtime is not installed.
     """
     sessions = tuple(load_network(name) for name in NETWORKS)
-    return Detector("mtcnn", functools.partial(_run, sessions), min_confidence=0.8)
+    return Detector("mtcnn", functools.partial(_run, sessions), min_confidence=0.9)
 
 
 def _run(
@@ -66,17 +66,18 @@ def _run(
 ) -> list[list[Detection]]:
     pnet, rnet, onet = sessions
     boxes = [
-        _propose(pnet, image, side) for image, side in zip(images, smallest, strict=True)
+        _propose(pnet, image, side)
+        for image, side in zip(images, smallest, strict=True)
     ]
     refined = _refine(rnet, images, boxes, 24)
     boxes = [
-        _select(image, each, *outputs)
-        for image, each, outputs in zip(images, boxes, refined, strict=True)
+        _select(image, each, offsets, scores)
+        for image, each, (offsets, scores) in zip(images, boxes, refined, strict=True)
     ]
     refined = _refine(onet, images, boxes, 48)
     return [
-        list(_faces(each, *outputs, min_confidence or 0))
-        for each, outputs in zip(boxes, refined, strict=True)
+        list(_faces(each, offsets, points, scores, min_confidence or 0))
+        for each, (offsets, points, scores) in zip(boxes, refined, strict=True)
     ]
 
 
@@ -265,7 +266,9 @@ def load_network(name: str) -> Any:
     source = pathlib.Path(package) / "assets" / "weights" / f"{name}.lz4"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     cache = os.environ.get("KERAS_FER_CACHE", "~/.cache/keras_fer")
-    file = pathlib.Path(cache).expanduser() / f"mtcnn_{name}_{digest[:16]}_{_VERSION}.onnx"
+    file = (
+        pathlib.Path(cache).expanduser() / f"mtcnn_{name}_{digest[:16]}_{_VERSION}.onnx"
+    )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
 
