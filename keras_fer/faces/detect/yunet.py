@@ -102,8 +102,9 @@ def _run(
     for image in images:
         network.setInputSize(image.shape[1::-1])
         _, rows = network.detect(np.ascontiguousarray(image[..., ::-1]))
-        # Box, five points, score.
+        # Box, five points, score. Images of one row of pixels give NaN.
         yield [
             (row[:4], float(row[14]), row[4:14].reshape(5, 2))
             for row in ([] if rows is None else rows.astype(float))
+            if np.isfinite(row).all()
         ]
