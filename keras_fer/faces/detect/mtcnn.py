@@ -271,6 +271,8 @@ def load_network(name: str) -> Any:
     )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Threads that wait busily take the cores from OpenCV and from other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     def session(model: bytes) -> Any:
         return onnxruntime.InferenceSession(
