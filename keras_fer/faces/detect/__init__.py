@@ -54,7 +54,7 @@ AnyDetector = (
 
 
 @overload
-def detect(
+def detect(  # type: ignore[overload-overlap]  # An array is iterable, too.
     image: np.ndarray,
     detector: AnyDetector = "mtcnn",
     min_size: float | None = None,

@@ -80,11 +80,3 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERAS_FER_CACHE", str(tmp_path / "file"))
     assert mtcnn.load_network("pnet").get_inputs()[0].name == "images"
-
-
-@pytest.mark.parametrize("name", ["portrait", "crowd"])
-def test_small_faces_have_no_part_in_large_ones(request, name):
-    """What is left to the last network for large faces adds none."""
-    image = request.getfixturevalue(name)
-    rotated = np.ascontiguousarray(np.rot90(image, 2))
-    assert detect(rotated, "mtcnn", min_size=0.3 * min(image.shape[:2])) == []
