@@ -135,9 +135,16 @@ def run(options: argparse.Namespace) -> int:
 
 def sample_portrait() -> str:
     """Path of a public-domain portrait that Matplotlib comes with."""
-    import importlib.resources
+    import importlib.util
 
-    data = importlib.resources.files("matplotlib") / "mpl-data" / "sample_data"
+    # Matplotlib itself is not imported: that takes a second.
+    package = importlib.util.find_spec("matplotlib")
+    if package is None or package.origin is None:
+        raise FileNotFoundError(
+            "The sample portrait comes with Matplotlib, which is not installed. Pass "
+            "the path of an image, or install it with: pip install matplotlib"
+        )
+    data = pathlib.Path(package.origin).parent / "mpl-data" / "sample_data"
     return str(data / "grace_hopper.jpg")
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from keras_fer.faces.align import crop_in, paste_heatmap
-from keras_fer.faces.detect import Detector, Face, detect_in, load_detector
+from keras_fer.faces.detect import (
+    AnyDetector,
+    Detector,
+    Face,
+    detect_in,
+    faces_of_boxes,
+    load_detector,
+)
 from keras_fer.faces.images import as_image, read_image
 
 if TYPE_CHECKING:
@@ -26,8 +34,12 @@ _BATCH = 64
 def analyze(
     image: str | os.PathLike[str] | np.ndarray,
     model: str | keras.Model | OnnxModel = "patt_lite",
-    detector: str | os.PathLike[str] | Detector = "mtcnn",
+    detector: AnyDetector = "mtcnn",
     align: bool = True,
+    *,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+    boxes: Sequence[Sequence[float]] | None = None,
 ) -> list[Face]:
     """Detects the faces in an image and classifies their expressions.
 
@@ -38,21 +50,38 @@ def analyze(
             with `labels`. Presets run on ONNX Runtime, without Keras.
         detector: See `detect`.
         align: See `crop`.
+        min_size: See `detect`.
+        min_confidence: See `detect`.
+        boxes: The faces' boxes `(x, y, width, height)` in pixels of the upright image,
+            if they are known; `detector` is not used then. Parts outside the image are
+            cut off.
 
     Returns:
         A list of `Face` with probabilities, largest first; empty where there is none.
+        With `boxes`, one `Face` per box, in their order.
 
     Raises:
         ImageError: The file or array is not a usable image.
-        ValueError: The model has no labels or returns NaN, or an argument is unknown.
+        ValueError: The model has no labels or returns NaN, an argument is unknown, or
+            a box is none.
     """
+    if boxes is not None and (min_size, min_confidence) != (None, None):
+        raise ValueError(
+            "min_size and min_confidence are for detectors, and boxes replaces the "
+            "detector. Leave them out, or filter the boxes yourself."
+        )
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     else:
         image = as_image(image)
     if isinstance(model, str):
         model = load_model(model)
-    return analyze_in(image, model, load_detector(detector), align).faces
+    if boxes is None:
+        loaded = load_detector(detector)
+        faces = detect_in(image, loaded, min_size, min_confidence)
+    else:
+        faces = faces_of_boxes(image, boxes)
+    return classify_in(image, model, faces, align).faces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,7 +121,16 @@ def analyze_in(
     align: bool = True,
 ) -> Analysis:
     """`analyze` for an image that is known to be `(H, W, 3)` uint8 RGB."""
-    faces = detect_in(image, detector)
+    return classify_in(image, model, detect_in(image, detector), align)
+
+
+def classify_in(
+    image: np.ndarray,
+    model: keras.Model | OnnxModel,
+    faces: list[Face],
+    align: bool = True,
+) -> Analysis:
+    """The second half of `analyze_in`: the expressions of faces that are known."""
     crops = _crops(model, image, faces, align)
     if faces:
         probabilities = _predict(model, crops).tolist()

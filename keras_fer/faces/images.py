@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib
 import logging
 import os
 import pathlib
@@ -30,6 +31,18 @@ some that start other programs."""
 
 MAX_SCANS = 100
 """JPEG files of more scans are refused; progressive ones usually have ten."""
+
+# Pillow would import the modules of all its formats.
+_PLUGINS = (
+    "AvifImagePlugin",
+    "BmpImagePlugin",
+    "GifImagePlugin",
+    "JpegImagePlugin",
+    "PngImagePlugin",
+    "PpmImagePlugin",
+    "TiffImagePlugin",
+    "WebPImagePlugin",
+)
 
 # Decoders that keep more than the pixels take more memory and time per pixel.
 _MAX_BUFFERED = 50_000_000
@@ -81,6 +94,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     path = os.fspath(path)
     _check_file(path)
+    for plugin in _PLUGINS:
+        importlib.import_module(f"PIL.{plugin}")
     try:
         with warnings.catch_warnings():
             # Pillow's warnings are about details of the file that change nothing here.

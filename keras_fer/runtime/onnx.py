@@ -99,6 +99,8 @@ class OnnxModel:
             ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # Errors are raised; nothing is printed.
+        # Threads that wait busily take the cores from the detector and other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -91,3 +91,39 @@ def test_a_model_that_returns_nan_is_named(portrait):
         analyze(portrait, model, detector="haar")
     with pytest.raises(ValueError, match="The model 'diverged' returned NaN"):
         predict_crops(model, [portrait[:64, :64]])
+
+
+def test_boxes_of_the_caller_keep_their_order(portrait):
+    (found,) = analyze(portrait)
+    x, y, width, height = found.box
+    boxes = [(x + 0.2, y, width, height), (-20, -20, 60, 50)]
+    face, corner = analyze(portrait, boxes=boxes)
+    assert (face.box, corner.box) == (found.box, (0, 0, 40, 30))
+    assert face.detector == "boxes" and face.label == "neutral"
+    assert analyze(portrait, boxes=[]) == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([(1, 2, 3)], r"boxes\[0\] must be four numbers"),
+        ([(0, 0, 9, 9), (0, 0, 0, 9)], r"boxes\[1\] must have a positive width"),
+        ([(0, 0, np.nan, 9)], r"boxes\[0\] must be finite"),
+        ([(512, 0, 9, 9)], r"boxes\[0\] must overlap the image of 512x600"),
+        ([("a", 0, 9, 9)], "must be four numbers"),
+        (7, "boxes must be a list"),
+        ((1, 2, 3, 4), r"boxes\[0\] must be four numbers"),
+    ],
+)
+def test_bad_boxes(portrait, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        analyze(portrait, boxes=boxes)
+
+
+def test_arguments_of_detection_pass_through(portrait):
+    assert analyze(portrait, min_size=400) == []
+    assert analyze(portrait, min_confidence=1.0) == []
+    (face,) = analyze(portrait, detector=None)
+    assert face.box == (0, 0, 512, 600) and face.label is not None
+    with pytest.raises(ValueError, match="min_size and min_confidence are for"):
+        analyze(portrait, boxes=[(0, 0, 9, 9)], min_size=20)

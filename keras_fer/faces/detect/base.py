@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -19,11 +19,12 @@ class Face:
 
     Attributes:
         box: `(x, y, width, height)` in whole pixels, inside the image.
-        detector: `"mtcnn"`, `"haar"` or `"yunet"`.
-        score: The detector's confidence, 0–1; `None` for `"haar"`, which has none.
+        detector: `"mtcnn"`, `"haar"` or `"yunet"`; `"none"` for a whole image,
+            `"boxes"` for a box of the caller, or the name of the caller's function.
+        score: The detector's confidence, 0–1; `None` without one, as for `"haar"`.
         landmarks: Five points `(x, y)` in pixels: left eye, right eye, nose, left and
             right corner of the mouth. Left and right are those of the image, for an
-            upright face. `None` for `"haar"`.
+            upright face. `None` without, as for `"haar"`.
         probabilities: Label to probability, from `analyze`; `None` from `detect`.
     """
 
@@ -51,17 +52,22 @@ class Detector:
     """A loaded detector.
 
     Attributes:
-        name: `"mtcnn"`, `"haar"` or `"yunet"`.
-        run: Function of an image `(H, W, 3)` uint8 RGB, the side of the smallest face
-            in pixels, and the lowest score. Yields for each face its box `(4,)`, `(x,
-            y, width, height)`; its score; and its landmarks `(5, 2)`. All are floats
-            in pixels of that image.
+        name: `"mtcnn"`, `"haar"`, `"yunet"`, `"none"`, or that of your function.
+        run: Function of images `(H, W, 3)` uint8 RGB; for each of them, the side of
+            the smallest face in pixels; and the lowest score. Yields for each image
+            its detections: for each face its box `(4,)`, `(x, y, width, height)`; its
+            score; and its landmarks `(5, 2)`. All are floats in pixels of that image.
         min_confidence: Default of the lowest score; `None` without scores.
+        long_side: Larger images are scaled down to that; `None` for the default.
     """
 
     name: str
-    run: Callable[[np.ndarray, float, float | None], Iterable[Detection]]
+    run: Callable[
+        [Sequence[np.ndarray], Sequence[float], float | None],
+        Iterable[Iterable[Detection]],
+    ]
     min_confidence: float | None = None
+    long_side: float | None = None
 
 
 def import_package(package: str) -> ModuleType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,18 @@ def load() -> Detector:
 
 
 def _run(
-    cascade: Any, image: np.ndarray, smallest: float, min_confidence: float | None
-) -> Iterator[Detection]:
+    cascade: Any,
+    images: Sequence[np.ndarray],
+    smallest: Sequence[float],
+    min_confidence: float | None,
+) -> Iterator[list[Detection]]:
     import cv2
 
-    boxes = cascade.detectMultiScale(
-        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
-        scaleFactor=1.1,
-        minNeighbors=5,
-        minSize=(round(smallest), round(smallest)),
-    )
-    for box in boxes:
-        yield np.array(box, dtype=float), None, None
+    for image, side in zip(images, smallest, strict=True):
+        boxes = cascade.detectMultiScale(
+            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
+            scaleFactor=1.1,
+            minNeighbors=5,
+            minSize=(round(side), round(side)),
+        )
+        yield [(np.array(box, dtype=float), None, None) for box in boxes]

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,11 +93,18 @@ def load(path: str) -> Detector:
 
 
 def _run(
-    network: Any, image: np.ndarray, smallest: float, min_confidence: float | None
-) -> Iterator[Detection]:
-    network.setInputSize(image.shape[1::-1])
+    network: Any,
+    images: Sequence[np.ndarray],
+    _smallest: Sequence[float],
+    min_confidence: float | None,
+) -> Iterator[list[Detection]]:
     network.setScoreThreshold(min_confidence)
-    _, rows = network.detect(np.ascontiguousarray(image[..., ::-1]))
-    # Box, five points, score.
-    for row in [] if rows is None else rows.astype(float):
-        yield row[:4], float(row[14]), row[4:14].reshape(5, 2)
+    for image in images:
+        network.setInputSize(image.shape[1::-1])
+        _, rows = network.detect(np.ascontiguousarray(image[..., ::-1]))
+        # Box, five points, score. Images of one row of pixels give NaN.
+        yield [
+            (row[:4], float(row[14]), row[4:14].reshape(5, 2))
+            for row in ([] if rows is None else rows.astype(float))
+            if np.isfinite(row).all()
+        ]

@@ -1,11 +1,12 @@
 import math
 import sys
+import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer.faces import ImageError, detect, read_image
+from keras_fer.faces import Face, ImageError, detect, read_image
 from keras_fer.faces.detect import haar, load_detector, mtcnn
 
 # By eye: from the brim of the cap to the chin, from ear to ear.
@@ -149,3 +150,62 @@ def test_faces_lean_as_the_image_does(portrait):
     (left_x, left_y), (right_x, right_y) = face.landmarks[:2]
     angle = math.degrees(math.atan2(right_y - left_y, right_x - left_x))
     assert 10 < angle < 30
+
+
+def test_several_images_give_what_one_by_one_gives(portrait, crowd, detector):
+    images = [portrait, np.zeros((9, 9)), crowd, portrait[:, ::-1], portrait[::2, ::2]]
+    one_by_one = [detect(image, detector) for image in images]
+    for several in (images, tuple(images), iter(images)):
+        together = detect(several, detector)
+        boxes = [[face.box for face in found] for found in together]
+        assert boxes == [[face.box for face in found] for found in one_by_one]
+        for faces, expected in zip(together, one_by_one, strict=True):
+            for face, other in zip(faces, expected, strict=True):
+                assert face.score == pytest.approx(other.score, abs=1e-4)
+    assert detect([], detector) == []
+
+
+def test_many_images_of_an_iterator_are_not_all_in_memory():
+    alive = []
+
+    def images():
+        for _ in range(200):
+            assert sum(each() is not None for each in alive) <= 64 + 1
+            image = np.zeros((20, 20, 3), np.uint8)
+            alive.append(weakref.ref(image))
+            yield image
+
+    assert detect(images(), None) == [detect(np.zeros((20, 20)), None)] * 200
+
+
+def test_a_bad_image_of_a_list_is_numbered(portrait):
+    with pytest.raises(ImageError, match="Image 1 of the list: image must have"):
+        detect([portrait, portrait[..., 0, 0]], "haar")
+
+
+def test_none_takes_the_whole_image():
+    (face,) = detect(np.zeros((30, 2000, 3)), None)
+    assert face == Face((0, 0, 2000, 30), "none")
+
+
+def test_a_function_is_a_detector(portrait):
+    def mine(image):
+        assert image.dtype == np.uint8 and image.shape == (600, 512, 3)
+        return [
+            (10.4, 20, 30, 40),
+            Face((-50, 100, 150, 700), "x", 0.5),
+            (600, 0, 9, 9),
+        ]
+
+    large, small = detect(portrait, mine)
+    assert large == Face((0, 100, 100, 500), "mine", 0.5)
+    assert small == Face((10, 20, 30, 40), "mine")
+    assert detect([portrait] * 2, mine, min_size=50) == [[large], [large]]
+    with pytest.raises(ValueError, match="min_confidence.*'mine'"):
+        detect(portrait, mine, min_confidence=0.5)
+    with pytest.raises(ValueError, match="Box 0 of the detector 'mine' must be four"):
+
+        def mine(image):
+            return [(1, 2, 3)]
+
+        detect(portrait, mine)

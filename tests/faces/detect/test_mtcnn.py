@@ -12,9 +12,11 @@ from keras_fer.faces.detect import mtcnn
 
 def test_it_needs_neither_keras_nor_tensorflow():
     code = (
-        "import sys, numpy, keras_fer.faces as faces\n"
+        "import sys, numpy\n"
+        "sys.modules.update(keras=None, tensorflow=None)  # Makes imports fail.\n"
+        "import keras_fer.faces as faces\n"
         "faces.detect(numpy.zeros((50, 50, 3)), 'mtcnn')\n"
-        "print([m for m in ('keras', 'tensorflow', 'jax') if m in sys.modules])"
+        "print([m for m in ('keras', 'tensorflow', 'jax') if sys.modules.get(m)])"
     )
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     output = subprocess.run(
@@ -36,9 +38,12 @@ def test_networks_equal_those_of_the_package():
         images = rng.integers(0, 256, shape, dtype=np.uint8)
         expected = stage().model((images - 127.5).astype("float32") / 128)
         outputs = mtcnn.load_network(name).run(None, {"images": images})
-        for output, reference in zip(outputs, expected, strict=True):
-            if output.ndim == 4:
-                output = output.transpose(0, 2, 3, 1)
+        *offsets, scores = (np.asarray(each) for each in expected)
+        if name == "pnet":  # Offsets and the logit of the score in one map.
+            (output,) = outputs
+            output = output.transpose(0, 2, 3, 1)
+            outputs = [output[..., :4], 1 / (1 + np.exp(-output[..., 4:]))]
+        for output, reference in zip(outputs, [*offsets, scores[..., 1:]], strict=True):
             np.testing.assert_allclose(output, reference, atol=2e-5)
 
 
@@ -50,7 +55,7 @@ def test_faces_equal_those_of_the_package(portrait):
     np.testing.assert_allclose(face.box, theirs["box"], atol=12)
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
     points = [theirs["keypoints"][name] for name in names]
-    np.testing.assert_allclose(face.landmarks, points, atol=4)
+    np.testing.assert_allclose(face.landmarks, points, atol=6)
 
 
 @pytest.mark.parametrize("size", [48, 200])
