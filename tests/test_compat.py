@@ -88,7 +88,7 @@ def test_the_arrays_of_a_weights_file_are_known_before_it_is_written(tmp_path):
             )
         )
     assert _compat.saved_shapes(model) == found
-    assert len(found) == 9
+    assert len(found) == 8
 
 
 def test_nested_layers_are_found_once():

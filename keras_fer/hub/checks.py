@@ -93,7 +93,9 @@ def check_weights(
     except Exception as error:  # h5py raises whatever damage leads it to
         problem = f"is damaged: {shown(error) or type(error).__name__}"
     if problem:
-        raise ValueError(f"The weights file {shown(pathlib.Path(path).name)} {problem}.")
+        raise ValueError(
+            f"The weights file {shown(pathlib.Path(path).name)} {problem}."
+        )
 
 
 def _find_problem(
