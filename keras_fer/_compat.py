@@ -80,7 +80,7 @@ def saved_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
     shapes: dict[str, tuple[int, ...]] = {}
 
-    class Shapes(saving_lib.H5IOStore):  # type: ignore[misc]
+    class Shapes(saving_lib.H5IOStore):
         def __init__(self) -> None:
             self.path = ""
 

@@ -267,7 +267,7 @@ def _unlink(path: pathlib.Path, cache: str | pathlib.Path | None) -> None:
     inside = pathlib.Path(cache or constants.HF_HUB_CACHE).resolve()
     if not path.parent.resolve().is_relative_to(inside):
         raise ValueError(
-            f"{shown(path.name)} is damaged, and {shown(path.parent)} links to a folder "
+            f"{path.name} is damaged, and {shown(path.parent)} links to a folder "
             "outside the cache, where nothing is removed. Remove that link."
         )
     path.unlink(missing_ok=True)

@@ -175,7 +175,7 @@ _Model = TypeVar("_Model", bound=ExpressionClassifier)
 def architecture(
     function: Callable[_Arguments, _Model],
 ) -> Callable[_Arguments, _Model]:
-    """Decorates a function that builds a model: its models remember how they were built.
+    """Decorates a function of this package whose models remember how they were built.
 
     See `ExpressionClassifier.architecture`.
 

@@ -261,7 +261,7 @@ def _info_of(release: hub.Release) -> ModelInfo:
         sha256=said["files"][WEIGHTS],
         repo=release.repo_id,
         revision=release.commit,
-        parameters=said.get("parameters"),
+        parameters=said["parameters"],
         macs=said.get("macs"),
         score=said.get("score", {}),
         **facts,
