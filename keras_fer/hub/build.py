@@ -112,7 +112,7 @@ def check_rebuilt(
             for each in (rebuilt, model)
         )
         half = any("16" in layer.compute_dtype for layer in nested_layers(model))
-        np.testing.assert_allclose(found, expected, atol=0.05 if half else 1e-4)
+        np.testing.assert_allclose(found, expected, atol=0.05 if half else 1e-5)
     except (AssertionError, ValueError) as error:
         raise ValueError(
             f"The model {shown(model.name)} is not what {manifest['architecture']} "
