@@ -136,6 +136,7 @@ def _read_weights(path):
     from keras_fer.hub.checks import check_weights
 
     check_weights(path)
+    check_weights(path, {"layers/dense/vars/1": (4,)})
 
 
 # Manifests.
