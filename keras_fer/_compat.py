@@ -64,6 +64,40 @@ def nested_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def saved_shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Returns the names and shapes of the arrays in a model's weights file.
+
+    Replaces `Model.save_weights` to a file that is only listed and thrown away.
+    Tested with Keras 3.15 (`saving_lib._save_state`, `saving_lib.H5IOStore`).
+
+    Args:
+        model: A built model.
+
+    Returns:
+        Name, such as `"layers/dense/vars/0"`, to shape.
+    """
+    from keras.src.saving import saving_lib
+
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    class Shapes(saving_lib.H5IOStore):
+        def __init__(self) -> None:
+            self.path = ""
+
+        def __bool__(self) -> bool:
+            return True
+
+        def make(self, path: str, metadata: Any = None) -> Shapes:
+            self.path = f"{path}/vars" if path else "vars"
+            return self
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            shapes[f"{self.path}/{key}"] = tuple(value.shape)
+
+    saving_lib._save_state(model, Shapes(), None, "", set())
+    return shapes
+
+
 def has_several_workers(strategy: Any) -> bool:
     """Whether Keras' trainer treats a `tf.distribute.Strategy` as multi-worker.
 

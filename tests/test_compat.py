@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -70,6 +71,24 @@ def test_the_producer_of_a_tensor_is_the_layer_that_was_called():
     outputs = inner(keras.Input((3,)))
     assert [_compat.producer(each) for each in outputs] == [inner, inner]
     assert _compat.producer(layer(outputs[0])) is layer
+
+
+def test_the_arrays_of_a_weights_file_are_known_before_it_is_written(tmp_path):
+    inner = keras.Model((y := keras.Input((8, 8, 2))), layers.Conv2D(3, 3)(y))
+    shared = layers.Dense(3)
+    x = keras.Input((8, 8, 2))
+    y = layers.BatchNormalization()(inner(layers.Dropout(0.5)(x)))
+    model = keras.Model(x, shared(shared(layers.GlobalAveragePooling2D()(y))))
+    model.save_weights(tmp_path / "model.weights.h5")
+    found = {}
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        file.visititems(
+            lambda name, item: found.update(
+                {name: item.shape} if isinstance(item, h5py.Dataset) else {}
+            )
+        )
+    assert _compat.saved_shapes(model) == found
+    assert len(found) == 8
 
 
 def test_nested_layers_are_found_once():

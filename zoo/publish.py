@@ -34,7 +34,6 @@ from zoo.shelf import Shelf
 SHELF = Shelf()
 FACTS = (
     "name",
-    "architecture",
     "input",
     "data",
     "selection",

@@ -1,129 +1,172 @@
-"""What arrives is data: classes and arrays are checked before Keras reads them."""
+"""What arrives is data: it is measured before it is read, and read as numbers and text.
+
+What is said about it is printable and short, whatever it holds.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import pathlib
+import re
+from collections.abc import Mapping
 from typing import Any
 
-# Keras classes that run code or read files that their configuration names.
-_UNSAFE = {
-    "FlaxLayer",
-    "IntegerLookup",
-    "JaxLayer",
-    "Lambda",
-    "StringLookup",
-    "TFSMLayer",
-    "TextVectorization",
-    "TorchModuleWrapper",
-}
-# Modules of Keras that a configuration may name; of some only these classes.
-_MODULES = {
-    "keras": {"DTypePolicy", "Model", "Sequential"},
-    "keras.constraints": None,
-    "keras.dtype_policies": None,
-    "keras.initializers": None,
-    "keras.layers": None,
-    "keras.regularizers": None,
-    "keras.src.models.functional": {"Functional"},
-    "keras.src.ops.numpy": None,
-}
+from keras_fer.console import printable
+
+_JSON_LARGEST = 2**20
+_JSON_DEEPEST = 20
+_MOST_ITEMS = 20_000
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
-def check_config(config: Any) -> None:
-    """Refuses a saved configuration that names more than plain layers of known code.
+def shown(value: object, most: int = 200) -> str:
+    """What came from outside, for an error message: escaped and shortened.
+
+    Args:
+        value: Anything.
+        most: Number of characters before escaping.
+    """
+    text = " ".join(str(value)[: 4 * most].split())
+    return printable(text[:most]) + "…" * (len(text) > most)
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file, once its size and depth are checked.
 
     Raises:
-        ValueError: A class, function or string in it is not allowed.
+        ValueError: It is damaged, larger than 1 MiB, deeper than 20, has a name twice
+            in an object, or NaN or infinity.
     """
-    import keras
-
-    if isinstance(config, list):
-        for item in config:
-            check_config(item)
-    elif isinstance(config, dict):
-        if "class_name" in config:
-            _check_class(config)
-        for item in config.values():
-            check_config(item)
-    elif isinstance(config, str) and not config.startswith("keras_fer>"):
-        # Keras replaces a plain string by what is registered under it.
-        if ">" in config and keras.saving.get_registered_object(config):
-            raise ValueError(f"{config!r} is of another package and is not used.")
-
-
-def _check_class(config: dict[str, Any]) -> None:
-    import keras
-
-    name, module = config["class_name"], config.get("module")
-    registered = config.get("registered_name")
-    if name in ("__keras_tensor__", "__slice__", "__ellipsis__"):
-        return
-    if isinstance(registered, str) and registered.startswith("keras_fer>"):
-        known = keras.saving.get_registered_object(registered)
-        if known is not None and known.__module__.startswith("keras_fer."):
-            return
-        raise ValueError(f"{registered!r} is unknown to this version of keras-fer.")
-    if (
-        module in _MODULES
-        and name not in _UNSAFE
-        and name in (_MODULES[module] or {name})
-        and registered in (None, name)
-        and keras.saving.get_registered_object(name) is None
-    ):
-        return
-    raise ValueError(
-        f"The class {module}.{name} (registered as {registered!r}) is not allowed: "
-        "only layers of Keras that run no code of their own, and those of keras_fer."
+    with open(path, "rb") as file:
+        data = file.read(_JSON_LARGEST + 1)
+    if len(data) > _JSON_LARGEST:
+        raise ValueError(f"it has more than {_JSON_LARGEST:,} bytes")
+    text = data.decode("utf-8")
+    depth = 0
+    for bracket in re.findall(r"[][{}]", _STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _JSON_DEEPEST:
+            raise ValueError(f"it is nested more than {_JSON_DEEPEST} deep")
+    return json.loads(
+        text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
     )
 
 
-def check_weights(path: str | os.PathLike[str]) -> None:
-    """Refuses a weights file that points outside or declares more than it holds.
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has an object with the same name twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"it has the number {shown(text, 20)}")
+    return number
+
+
+def check_weights(
+    path: str | os.PathLike[str],
+    expected: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
+    """Refuses a weights file that cannot be read safely, or not by a model.
+
+    It reads the shapes of the arrays, and the arrays only if they have those expected.
+    What Keras does not read for a model without an optimizer is ignored.
+
+    Args:
+        path: A `.weights.h5` file.
+        expected: Name to shape of the arrays that a model has, all of them, as from
+            `keras_fer._compat.saved_shapes`; `None` for any.
 
     Raises:
         ValueError: It is damaged, has links, external or virtual datasets or objects,
-            or declares more than it holds.
+            or declares more than it holds; or arrays differ from `expected`, or have
+            NaN or infinity.
         FileNotFoundError: There is no such file.
     """
     size = os.path.getsize(path)
     try:
-        _check_arrays(path, size)
-    except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:
-        # What h5py raises for damage, depending on where it is.
-        raise ValueError(f"The weights file is damaged: {error!s:.500}.") from error
+        problem = _find_problem(path, size, expected)
+    except Exception as error:  # h5py raises whatever damage leads it to
+        problem = f"is damaged: {shown(error) or type(error).__name__}"
+    if problem:
+        raise ValueError(
+            f"The weights file {shown(pathlib.Path(path).name)} {problem}."
+        )
 
 
-def _check_arrays(path: str | os.PathLike[str], left: int) -> None:
+def _find_problem(
+    path: str | os.PathLike[str],
+    left: int,
+    expected: Mapping[str, tuple[int, ...]] | None,
+) -> str | None:
+    """What is wrong with a weights file, or `None`."""
     import h5py
 
-    seen = set()
+    found: dict[str, Any] = {}
+    seen, total = set(), 0
     with h5py.File(path) as file:
-        groups = [file]
-        while groups:
-            group = groups.pop()
-            address = h5py.h5o.get_info(group.id).addr
-            if address in seen:
-                raise ValueError(f"{group.name!r} in the weights file occurs twice.")
-            seen.add(address)
-            for key in group:
-                name = f"{group.name}/{key}"
-                if group.get(key, getclass=True, getlink=True) is not h5py.HardLink:
-                    raise ValueError(f"{name!r} in the weights file is a link.")
-                item = group[key]
-                if isinstance(item, h5py.Group):
-                    groups.append(item)
-                    continue
-                if (
-                    not isinstance(item, h5py.Dataset)
-                    or item.is_virtual
-                    or item.external
-                    or item.dtype.hasobject
-                ):
-                    raise ValueError(f"{name!r} in the weights file is no plain array.")
-                left -= math.prod(item.shape) * item.dtype.itemsize
-                if left < 0:
-                    raise ValueError(
-                        f"{name!r} in the weights file, {item.dtype} {item.shape}, is "
-                        "declared larger than the file."
-                    )
+        names = [
+            (file, each) for each in (b"layers", b"vars") if file.id.links.exists(each)
+        ]
+        while names:
+            group, key = names.pop()
+            name = f"{group.name}/{key.decode('utf-8', 'replace')}".lstrip("/")
+            # Asked of the link itself: others may lead out of the file.
+            if group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
+                return f"has a link, {shown(name)}"
+            item = group[key]
+            if isinstance(item, h5py.Group):
+                address, total = h5py.h5o.get_info(item.id).addr, total + len(item)
+                if address in seen or total > _MOST_ITEMS:
+                    return f"has a group twice or too many items, {shown(name)}"
+                seen.add(address)
+                names += [(item, each) for each in item.id]
+                continue
+            if (
+                not isinstance(item, h5py.Dataset)
+                or item.is_virtual
+                or item.external
+                or item.chunks  # A small file may have large ones.
+                or not (item.dtype.kind in "fiu" or _is_bfloat16(item.dtype))
+            ):
+                return f"has {shown(name)}, which is no plain array of numbers"
+            left -= math.prod(item.shape) * item.dtype.itemsize
+            if left < 0:
+                return (
+                    f"declares {shown(name)}, {item.dtype} {shown(item.shape)}, larger "
+                    "than the file"
+                )
+            if expected is not None and item.shape != expected.get(name):
+                there = f"the shape {expected[name]}" if name in expected else "none"
+                return (
+                    f"has {shown(name)} of shape {shown(item.shape)}, where the model "
+                    f"has {there}"
+                )
+            found[name] = item
+        if expected is None:
+            return None
+        if missing := sorted(expected.keys() - found.keys()):
+            return f"lacks {len(missing)} arrays of the model, such as {missing[0]}"
+        for name, item in found.items():
+            if not _is_finite(item[()]):
+                return f"has NaN or infinity in {name}"
+    return None
+
+
+def _is_bfloat16(dtype: Any) -> bool:
+    """Whether Keras has written numbers of two bytes that HDF5 does not know."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None
+
+
+def _is_finite(values: Any) -> bool:
+    import ml_dtypes
+    import numpy as np
+
+    if _is_bfloat16(values.dtype):
+        values = values.view(ml_dtypes.bfloat16)
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(values.astype("float32")).all())

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from keras_fer.hub.checks import shown
 from keras_fer.hub.release import NEEDED
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def check_id(repo_id: Any) -> None:
             raise HFValidationError("It needs an owner and a name.")
     except HFValidationError as error:
         raise ValueError(
-            f"Malformed repository id. Received: repo_id={repo_id!r}. Expected "
-            f'"user/repo". {error}'
+            f"Malformed repository id. Received: repo_id='{shown(repo_id)}'. Expected "
+            f'"user/repo". {shown(error)}'
         ) from error
 
 
@@ -108,12 +109,14 @@ def bounded() -> Iterator[None]:
             )
         for name in ("ETag", "X-Linked-ETag"):  # the client's name for the file
             if re.search(r"[/\\]", headers.get(name, "").removeprefix("W/")):
-                raise ValueError(f"Malformed header. Received: {name} {headers[name]}.")
+                raise ValueError(
+                    f"Malformed header. Received: {name} {shown(headers[name])}."
+                )
         for name in ("Content-Length", "X-Linked-Size"):
             if int(headers.get(name, 0)) > LARGEST:
                 raise ValueError(
-                    f"A response is too large. Received: {headers[name]} bytes from "
-                    f"{response.url}. Expected at most {LARGEST:,}."
+                    f"A response is too large. Received: {shown(headers[name])} bytes "
+                    f"from {shown(response.url)}. Expected at most {LARGEST:,}."
                 )
         response.stream = Paced(response.stream)
 
@@ -135,7 +138,10 @@ def explained(
     import httpx2
     from huggingface_hub import constants, errors, get_token
 
-    what = f"{repo_id!r}, revision {revision or 'main'!r}, at {constants.ENDPOINT}"
+    what = (
+        f"'{shown(repo_id)}', revision '{shown(revision or 'main')}', at "
+        f"{constants.ENDPOINT}"
+    )
     sent = "a token" if token or get_token() else "no token"
     page = f"{constants.ENDPOINT}/{repo_id}"
     again = "Try again later."
@@ -173,7 +179,7 @@ def explained(
         while cause.__cause__ is not None and not hasattr(cause, "response"):
             cause = cause.__cause__
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        reason = shown(cause) or type(cause).__name__
         if status == 401:
             raise PermissionError(
                 f"Authentication failed. Received: {what}, with {sent}. Run `hf "
@@ -206,13 +212,13 @@ def explained(
                 f"The Hub is out of reach. Received: {what}: {why}. Push again with a "
                 "connection; what is there is whole."
             ) from error
-        command = f"hf download {repo_id}"
+        command = f"hf download {shown(repo_id)}"
+        if revision:
+            command += f" --revision {shown(revision)}"
         raise FileNotFoundError(
             f"The Hub is out of reach, and the cache has not all of "
-            f"{', '.join(NEEDED)}. Received: {what}, cache "
-            f"{constants.HF_HUB_CACHE!r}: {why}. Run "
-            f"`{command + (f' --revision {revision}' if revision else '')}` with a "
-            "connection."
+            f"{', '.join(NEEDED)} undamaged. Received: {what}, cache "
+            f"{constants.HF_HUB_CACHE!r}: {why}. Run `{command}` with a connection."
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -223,7 +229,7 @@ def explained(
             ) from error
         if str(error).startswith("Consistency check failed"):
             raise OSError(
-                f"A file arrived with another size. Received: {what}: "
-                f"{str(error).splitlines()[0]} {again}"
+                f"A file arrived with another size. Received: {what}: {shown(error)} "
+                f"{again}"
             ) from error
         raise

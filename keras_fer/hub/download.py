@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
+import os
 import pathlib
-import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from keras_fer.hub.checks import shown
 from keras_fer.hub.client import (
     LARGEST,
     bounded,
@@ -31,11 +33,8 @@ from keras_fer.hub.release import (
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# What else may lie in a repository. It is not downloaded.
-_HARMLESS = re.compile(
-    r"\.gitattributes|LICEN[CS]E[\w.-]*|([\w-]+/)*[\w.-]+\.(md|png|jpe?g|gif|svg|webp)"
-)
-_SMALL_LARGEST = 2**24  # of the JSON files and the card
+_SMALL_LARGEST = 2**20  # of the JSON files and the card
+_MOST_LISTED = 10_000  # files at the top of a repository that are looked through
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +74,8 @@ def parse(address: str) -> tuple[str, str | None]:
             raise ValueError("It does not name a model repository")
     except (HFValidationError, ValueError) as error:
         raise ValueError(
-            f"Malformed address. Received: {address!r}. Expected "
-            f'"hf://user/repo" or "hf://user/repo@revision". {error}'
+            f"Malformed address. Received: '{shown(address)}'. Expected "
+            f'"hf://user/repo" or "hf://user/repo@revision". {shown(error)}'
         ) from error
     return uri.id, uri.revision
 
@@ -118,22 +117,7 @@ def fetch(
         if folder is None:
             listed = list_files(api, repo_id, commit)
             _check_list(repo_id, commit, listed, files)
-            paths = {
-                name: _download(api, repo_id, commit, name, listed[name], cache)
-                for name in files
-            }
-            # All at last: with wrong names from the Hub one may take another's place.
-            for name, path in paths.items():
-                found = damage(path, listed[name])
-                if path.parent.name != commit:
-                    found = f"Received: it as of commit {path.parent.name}."
-                if found:
-                    _remove(path)
-                    raise ValueError(
-                        f"{name} of {repo_id} at {commit} is damaged. {found} It was "
-                        "removed from the cache; load again."
-                    )
-            folder = path.parent
+            folder = _download(api, repo_id, commit, files, listed, cache)
     manifest = read_manifest(folder / MANIFEST, f"{repo_id} at {commit}")
     received = manifest["files"][WEIGHTS]
     if sha256 and received != sha256:
@@ -183,89 +167,109 @@ def _resolve(
 
 
 def list_files(api: HfApi, repo_id: str, commit: str) -> dict[str, Any]:
-    """Files of a commit: path to what the Hub says about it."""
+    """Files at the top of a repository: name to what the Hub says about it."""
     from huggingface_hub import RepoFile
 
-    entries = api.list_repo_tree(repo_id, recursive=True, revision=commit)
-    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+    entries = api.list_repo_tree(repo_id, revision=commit)
+    return {
+        entry.path: entry
+        for entry in itertools.islice(entries, _MOST_LISTED)
+        if isinstance(entry, RepoFile)
+    }
 
 
 def _check_list(
-    repo_id: str, commit: str, listed: dict[str, Any], files: Iterable[str]
+    repo_id: str, commit: str, listed: dict[str, Any], files: Sequence[str]
 ) -> None:
-    """Refuses what should not be downloaded."""
-    for path, entry in listed.items():
-        problem = None if path in FILES else objection(path)
-        limit = LARGEST if path == WEIGHTS or path not in FILES else _SMALL_LARGEST
-        size = max(entry.size, entry.lfs.size if entry.lfs else 0)
-        if size > limit:
-            problem = f"it is declared to have {size:,} bytes, more than {limit:,}"
-        if problem:
-            raise ValueError(
-                f"{repo_id} is refused. Received: file {path!r} at {commit}: "
-                f"{problem}. Nothing was downloaded. Expected {', '.join(FILES)}, "
-                "as `keras_fer.zoo.push` writes."
-            )
-    missing = [name for name in files if name not in listed]
-    if missing:
+    """Refuses a repository without the files that are needed, or with huge ones."""
+    if missing := [name for name in files if name not in listed]:
         raise ValueError(
             f"{repo_id} is no model of this package. Received: no "
             f"{', '.join(missing)} at {commit}. Expected {', '.join(FILES)}, as "
             "`keras_fer.zoo.push` writes. For another Keras model use "
             "`keras.saving.load_model`, if you trust its owner."
         )
-
-
-def objection(path: str) -> str | None:
-    """Why a file may not be in a repository, or `None`."""
-    parts = re.split(r"[/\\]", path)
-    if ".." in parts or not parts[0] or "\\" in path or ":" in parts[0]:
-        return "its path leaves the folder"
-    if not _HARMLESS.fullmatch(path):
-        return "pickles, code and unknown files have no place beside a model"
-    return None
+    for name in files:
+        limit = LARGEST if name == WEIGHTS else _SMALL_LARGEST
+        size = max(listed[name].size, listed[name].lfs.size if listed[name].lfs else 0)
+        if size > limit:
+            raise ValueError(
+                f"{repo_id} is refused. Received: {name} at {commit}, declared to have "
+                f"{size:,} bytes, more than {limit:,}. Nothing was downloaded."
+            )
 
 
 def _download(
     api: HfApi,
     repo_id: str,
     commit: str,
-    name: str,
-    entry: Any,
+    files: Sequence[str],
+    listed: dict[str, Any],
     cache: str | pathlib.Path | None,
 ) -> pathlib.Path:
-    """Path of a file in the cache, downloaded again where that was damaged."""
-    for attempt in (1, 2):
-        path = pathlib.Path(
-            api.hf_hub_download(repo_id, name, revision=commit, cache_dir=cache)
-        )
-        if attempt == 1 and damage(path, entry):
-            _remove(path)
-    return path
+    """The snapshot's folder, with the files as the Hub lists them."""
+    get = functools.partial(
+        api.hf_hub_download, repo_id, revision=commit, cache_dir=cache
+    )
+    paths = {}
+    for name in files:
+        path = pathlib.Path(get(name))
+        if damage(path, listed[name]):
+            _unlink(path, cache)
+            path = pathlib.Path(get(name, force_download=True))
+        paths[name] = path
+    # All at last: with wrong names from the Hub one may take another's place.
+    for name, path in paths.items():
+        found = damage(path, listed[name])
+        if path.parent.name != commit:
+            found = f"Received: it as of commit {shown(path.parent.name)}."
+        if found:
+            _unlink(path, cache)
+            raise ValueError(
+                f"{name} of {repo_id} at {commit} is damaged. {found} It was removed "
+                "from the cache; load again."
+            )
+    return path.parent
 
 
 def damage(path: pathlib.Path, entry: Any) -> str | None:
     """What differs between a file and what the Hub lists, or `None`."""
     try:
-        data = path.read_bytes()
+        size = path.stat().st_size
+        if size != entry.size:
+            return f"Received: {size:,} bytes. Expected {entry.size:,}."
+        expected = entry.lfs.sha256 if entry.lfs else entry.blob_id
+        found = _digest(path, expected)
     except FileNotFoundError:  # another process has removed it
         return "It is gone."
-    if entry.lfs:
-        expected, found = entry.lfs.sha256, hashlib.sha256(data).hexdigest()
-    else:  # git's name of small files
-        expected = entry.blob_id
-        found = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    if (len(data), found) != (entry.size, expected):
-        return (
-            f"Received: {len(data):,} bytes with hash {found}. Expected "
-            f"{entry.size:,} with {expected}."
-        )
+    if found != expected:
+        return f"Received: hash {found}. Expected {shown(expected)}."
     return None
 
 
-def _remove(path: pathlib.Path) -> None:
-    """Takes a file out of the cache: the link in the snapshot and what it points to."""
-    path.resolve().unlink(missing_ok=True)
+def _digest(path: pathlib.Path, like: str) -> str:
+    """A file's hash as the Hub names files: SHA-256, or git's own of small ones."""
+    with open(path, "rb") as file:
+        if len(like) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        data = file.read()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def _unlink(path: pathlib.Path, cache: str | pathlib.Path | None) -> None:
+    """Takes a file out of a snapshot, not what it links to.
+
+    Raises:
+        ValueError: The snapshot lies outside the cache: its folder is a link.
+    """
+    from huggingface_hub import constants
+
+    inside = pathlib.Path(cache or constants.HF_HUB_CACHE).resolve()
+    if not path.parent.resolve().is_relative_to(inside):
+        raise ValueError(
+            f"{path.name} is damaged, and {shown(path.parent)} links to a folder "
+            "outside the cache, where nothing is removed. Remove that link."
+        )
     path.unlink(missing_ok=True)
 
 
@@ -275,15 +279,30 @@ def _cached(
     files: Sequence[str],
     cache: str | pathlib.Path | None,
 ) -> pathlib.Path | None:
-    """The snapshot's folder if the cache holds all files undamaged, else `None`."""
-    from huggingface_hub import try_to_load_from_cache
+    """The snapshot's folder if the cache holds all files undamaged, else `None`.
+
+    The client links a file in a snapshot to one that is named by the Hub's hash, which
+    `keras_fer.json` is held to. Where there are no links nothing says what the Hub
+    listed: it is asked again, and only offline the file is taken as it is.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import are_symlinks_supported
 
     paths = [try_to_load_from_cache(repo_id, name, cache, commit) for name in files]
     if not all(isinstance(path, str) for path in paths):
         return None
+    if any(os.path.getsize(str(path)) > LARGEST for path in paths):
+        return None
     folder = pathlib.Path(str(paths[0])).parent
+    path = folder / MANIFEST
+    if path.is_symlink():
+        name = os.path.basename(os.readlink(path))
+        if path.stat().st_size > _SMALL_LARGEST or _digest(path, name) != name:
+            return None
+    elif not constants.is_offline_mode() or are_symlinks_supported(cache):
+        return None
     try:
-        manifest = read_manifest(folder / MANIFEST, repo_id)
+        manifest = read_manifest(path, repo_id)
     except ValueError:
         return None
     return None if contradiction(folder, manifest, files) else folder

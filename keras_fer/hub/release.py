@@ -1,7 +1,8 @@
-"""The folder that becomes a repository of the Hub: what Keras saves, and facts.
+"""The folder that becomes a repository of the Hub: architecture, labels and arrays.
 
-`config.json`, `metadata.json` and `model.weights.h5` are Keras' own; a `README.md` and
-`keras_fer.json`, labels, facts and the sha256 of every file, stand beside them.
+`keras_fer.json` names the function that builds the model, its arguments, the labels and
+facts, and the sha256 of every file; `model.weights.h5` holds the arrays. `config.json`
+and `metadata.json` are written for `keras.saving.load_model` and never read here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from keras_fer.hub.checks import read_json, shown
+
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
 
@@ -26,7 +29,20 @@ MANIFEST = "keras_fer.json"
 FILES = (CONFIG, "metadata.json", WEIGHTS, CARD, MANIFEST)
 FORMAT = 1
 # Enough for a model; a card may be edited on the Hub without breaking it.
-NEEDED = (CONFIG, WEIGHTS, MANIFEST)
+NEEDED = (WEIGHTS, MANIFEST)
+
+# What the author of a model may say about it.
+_TEXTS = ("name", "input", "data", "selection", "split", "paper", "license")
+_FACTS = (*_TEXTS, "score", "macs", "results")
+
+MOST_LABELS = 1000
+
+# What to do with a model that has no place on the Hub in this form.
+ELSEWHERE = (
+    "Save it with model.save('model.keras') and upload that file with "
+    "huggingface_hub.HfApi().upload_file, or train the model that a function of "
+    "keras_fer.models returns."
+)
 
 
 def write(
@@ -41,21 +57,34 @@ def write(
     metrics are left out.
 
     Args:
-        model: An `ExpressionClassifier`.
+        model: An `ExpressionClassifier` that a function of `keras_fer.models` built.
         folder: Made where it is not there.
-        facts: Of `keras_fer.json`: name, architecture, input, data, selection, split,
-            score, paper, license, macs and results, as far as known.
+        facts: Of `keras_fer.json`: name, input, data, selection, split, score, paper,
+            license, macs and results, as far as known.
         card: Text of `README.md`.
 
     Returns:
         The dictionary in `keras_fer.json`.
 
     Raises:
-        ValueError: It is no model of this package, or not yet built.
+        ValueError: It is no model of this package, not yet built, or not what its
+            architecture and arguments build; a weight is NaN or infinite; or a fact is
+            unknown, of another type or too long.
     """
     from keras_fer import __version__
+    from keras_fer.hub.build import check_rebuilt
 
     plain = _plain(model)
+    if model.architecture is None:
+        raise ValueError(
+            f"The model {shown(model.name)} was not built by a function of "
+            f"keras_fer.models, or was changed afterwards, so it cannot be built from "
+            f"a name and arguments. {ELSEWHERE}"
+        )
+    if unknown := sorted(set(facts) - set(_FACTS)):
+        raise ValueError(
+            f"facts may have {', '.join(_FACTS)}, got {shown(', '.join(unknown))}."
+        )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -71,7 +100,8 @@ def write(
         "format": FORMAT,
         "keras_fer": __version__,
         "name": model.name,
-        "architecture": None,
+        "architecture": model.architecture,
+        "arguments": model.arguments,
         "labels": [*plain.labels],
         "temperature": plain.get_layer("probabilities").temperature,
         "input": (
@@ -87,6 +117,9 @@ def write(
         "files": {name: _sha256(folder / name) for name in FILES if name != MANIFEST},
     }
     _write_json(folder / MANIFEST, manifest)
+    # What is written can be read, and makes the same model.
+    manifest = read_manifest(folder / MANIFEST, "the new release")
+    check_rebuilt(plain, manifest, folder / WEIGHTS)
     return manifest
 
 
@@ -198,28 +231,85 @@ def _sha256(path: pathlib.Path) -> str:
 
 
 def read_manifest(path: pathlib.Path, where: str) -> dict[str, Any]:
-    """`keras_fer.json`, once its form is checked."""
+    """`keras_fer.json`, once its form is checked.
+
+    Raises:
+        ValueError: It is damaged, or a field is missing, of another type, too long or
+            out of range.
+    """
     try:
-        manifest = json.loads(path.read_bytes())
-        if manifest["format"] != FORMAT:
-            raise ValueError(
-                f"format {manifest['format']!r}, where this version reads {FORMAT}; "
-                "upgrade keras-fer"
-            )
-        labels, hashes = manifest["labels"], manifest["files"]
-        if not all(isinstance(label, str) for label in labels) or len(labels) < 2:
-            raise ValueError(f"labels {labels!r}")
-        if not float(manifest["temperature"]) > 0:
-            raise ValueError(f"temperature {manifest['temperature']!r}")
-        for name in set(FILES) - {MANIFEST}:
-            if not re.fullmatch("[0-9a-f]{64}", hashes[name]):
-                raise ValueError(f"no sha256 of {name}")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        manifest = read_json(path)
+        if problem := _find_problem(manifest):
+            raise ValueError(problem)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{MANIFEST} of {where} is malformed. Received: {str(error)[:500]}. "
-            "Expected what `keras_fer.zoo.push` writes."
+            f"{MANIFEST} of {shown(where)} is malformed: {shown(error, 500)}. Expected "
+            "what `keras_fer.zoo.push` writes."
         ) from error
     return manifest
+
+
+def _find_problem(manifest: Any) -> str | None:
+    """What is wrong with the content of `keras_fer.json`, or `None`."""
+    if not isinstance(manifest, dict):
+        return "it is no object"
+    if manifest.get("format") != FORMAT:
+        return (
+            f"its format is {shown(manifest.get('format'))}, and this version reads "
+            f"{FORMAT}; upgrade keras-fer"
+        )
+    labels, score = manifest.get("labels"), manifest.get("score", {})
+    arguments, files = manifest.get("arguments"), manifest.get("files")
+    if (
+        not isinstance(labels, list)
+        or not 2 <= len(labels) <= MOST_LABELS
+        or not all(_is_text(label, 100) and label for label in labels)
+        or len(set(labels)) < len(labels)
+    ):
+        return (
+            f"labels must be 2 to {MOST_LABELS:,} distinct printable names of at most "
+            f"100 characters, got {shown(labels)}"
+        )
+    if not _is_number(manifest.get("temperature"), 0.01, 100):
+        return (
+            "temperature must be a number from 0.01 to 100, got "
+            f"{shown(manifest.get('temperature'))}"
+        )
+    if not _is_text(manifest.get("architecture"), 100):
+        return f"architecture is {shown(manifest.get('architecture'))}, not a name"
+    if not isinstance(arguments, dict) or not all(
+        isinstance(value, (float, int)) or _is_text(value, 100)
+        for value in arguments.values()
+    ):
+        return f"arguments must be names of plain values, got {shown(arguments)}"
+    for name in (*_TEXTS, "keras_fer"):
+        if not _is_text(manifest.get(name, ""), 2000):
+            return f"{name} is no printable text of at most 2,000 characters"
+    if not isinstance(score, dict) or not all(
+        _is_text(name, 100) and _is_number(value, -1e6, 1e6)
+        for name, value in score.items()
+    ):
+        return f"score must be names of numbers, got {shown(score)}"
+    for name in ("parameters", "macs"):
+        value = manifest.get(name)
+        if not (type(value) is int and 0 <= value <= 10**15):
+            if (name, value) != ("macs", None):
+                return f"{name} must be a whole number, got {shown(value)}"
+    if not isinstance(manifest.get("results"), (dict, type(None))):
+        return "results is no object"
+    for name in set(FILES) - {MANIFEST}:
+        digest = files.get(name) if isinstance(files, dict) else None
+        if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+            return f"files has no sha256 of {name}"
+    return None
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and value.isprintable()
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (float, int) and least <= value <= most
 
 
 def contradiction(

@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from keras_fer.hub.client import bounded, check_id, explained, open_api
-from keras_fer.hub.download import damage, fetch, list_files, objection
+from keras_fer.hub.download import damage, fetch, list_files
 from keras_fer.hub.release import FILES, facts_of, short_card, write
 
 if TYPE_CHECKING:
@@ -30,11 +30,10 @@ def push(
 
     `zoo.load("hf://user/repo")` loads it, and so does, after `import keras_fer`,
     `keras.saving.load_model("hf://user/repo")`. Pushing the same again changes
-    nothing; after an interruption, push again. Files that would have a repository
-    refused go with the same commit.
+    nothing; after an interruption, push again. Other files of the repository stay.
 
     Args:
-        model: A trained model of this package.
+        model: A trained model that a function of `keras_fer.models` built.
         repo_id: `"user/repo"`; made where it is not there.
         private: Whether a new repository is; `None` leaves it to the account.
         results: From `zoo.evaluate`, kept in `keras_fer.json`.
@@ -48,8 +47,9 @@ def push(
         The address of the commit.
 
     Raises:
-        ValueError: The id or model is malformed, the tag is on another content, or
-            what came back is not what was sent.
+        ValueError: The id is malformed, the model is not what a function of
+            `keras_fer.models` builds, a fact is refused (see `write`), the tag is on
+            another content, or what came back is not what was sent.
         PermissionError: No token, or one that may not write there.
         OSError: The Hub cannot be reached or fails.
     """
@@ -92,25 +92,20 @@ def _upload(
     folder: pathlib.Path, repo_id: str, tag: str, message: str, token: str | None
 ) -> str:
     """Commits a folder where it differs from the repository; the commit's name."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd
 
     api = open_api(token)
     refs = api.list_repo_refs(repo_id)
     head = next(ref.target_commit for ref in refs.branches if ref.name == "main")
     tagged = next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
 
-    def differences(commit: str) -> Any:
+    def differences(commit: str) -> list[Any]:
         """Operations that are left to do after a commit."""
         files = list_files(api, repo_id, commit)
-        changed = [
-            name
+        return [
+            CommitOperationAdd(name, folder / name)
             for name in FILES
             if name not in files or damage(folder / name, files[name])
-        ]
-        stale = [path for path in files if path not in FILES and objection(path)]
-        return [
-            *(CommitOperationAdd(name, folder / name) for name in changed),
-            *(CommitOperationDelete(path) for path in stale),
         ]
 
     if tagged and differences(tagged):

@@ -19,6 +19,7 @@ from keras_fer.models.backbones import (
 )
 from keras_fer.models.classifier import (
     ExpressionClassifier,
+    architecture,
     check_input_size,
     classify,
     resolve_labels,
@@ -35,6 +36,7 @@ ATTENTIONS: dict[str, type[keras.layers.Layer] | None] = {
 }
 
 
+@architecture
 def AttentionNetwork(
     num_classes: int | None = None,
     labels: Iterable[str] | None = None,
@@ -58,8 +60,8 @@ def AttentionNetwork(
             7.
         labels: Names of the classes. Default: the canonical expressions for 7 and 8
             classes, `"class_0"`, `"class_1"`, … for other numbers.
-        input_size: Side in pixels of the square to which images are resized, at least
-            48.
+        input_size: Side in pixels of the square to which images are resized, 48 to
+            1024.
         grayscale: Whether to convert images to gray first; see `ImageNormalization`.
         backbone: `"resnet18"`, `"resnet50"`, `"vgg16"`, or `"mobilenet_v1"` (up to
             stride 16, the light backbone that all models share).

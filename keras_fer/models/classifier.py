@@ -1,9 +1,10 @@
 """The class of all models, and what their functions share."""
 
+import functools
 import inspect
 import warnings
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ParamSpec, Self, TypeVar
 
 import keras
 import numpy as np
@@ -17,6 +18,12 @@ from keras_fer.layers.types import Tensor
 
 # Names in a warning.
 _MOST_NAMED = 10
+
+# Sides in pixels of the square to which models resize images.
+_LARGEST_INPUT = 1024
+
+# Arguments of a model's function that do not describe its network.
+_NOT_DESCRIBING = ("num_classes", "labels", "backbone_weights", "name")
 
 
 @keras.saving.register_keras_serializable(package="keras_fer")
@@ -42,6 +49,39 @@ class ExpressionClassifier(keras.Model):
         """Side in pixels of the square to which the model resizes images."""
         return self.get_layer("normalization").size
 
+    @property
+    def architecture(self) -> str | None:
+        """Name of the function in `keras_fer.models` that builds this network.
+
+        `None` if none does: the model was put together by hand, or one of the arguments
+        has no place in a JSON file. Models that are saved and loaded, those of
+        `from_config` and of `replace_head` keep it; those of `keras.models.clone_model`
+        do not. Layers that are changed in place are not noticed.
+        """
+        return self._built_by[0] if self._built_by else None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `architecture` is called with, besides the classes, weights and name."""
+        return dict(self._built_by[1]) if self._built_by else {}
+
+    # Name of a function and its arguments; set by `architecture`.
+    _built_by: tuple[str, dict[str, Any]] | None = None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._built_by:
+            config["built_by"] = [*self._built_by]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        config = dict(config)
+        built_by = config.pop("built_by", None)
+        model = super().from_config(config, custom_objects)
+        _set_built_by(model, built_by)
+        return model
+
     def replace_head(self, labels: Sequence[str]) -> Self:
         """Builds a model for other classes on the layers of this one.
 
@@ -66,6 +106,7 @@ class ExpressionClassifier(keras.Model):
             temperature = 1.0
         probabilities = self._build_head(labels, temperature)
         model = type(self)(self.input, probabilities, name=self.name)
+        _set_built_by(model, self._built_by)
         for old, head in zip(self._heads(), model._heads(), strict=True):
             _copy_rows(old, head, self.labels, labels)
         if new:
@@ -126,6 +167,44 @@ class ExpressionClassifier(keras.Model):
         outputs = super().predict(x, *args, **kwargs)
         check_outputs(self, outputs)
         return outputs
+
+
+_Arguments = ParamSpec("_Arguments")
+_Model = TypeVar("_Model", bound=ExpressionClassifier)
+
+
+def architecture(
+    function: Callable[_Arguments, _Model],
+) -> Callable[_Arguments, _Model]:
+    """Decorates a function of this package whose models remember how they were built.
+
+    See `ExpressionClassifier.architecture`.
+
+    Args:
+        function: Returns an `ExpressionClassifier`.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def build(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Model:
+        model = function(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        arguments = {
+            name: float(value) if isinstance(value, float) else value
+            for name, value in given.arguments.items()
+            if name not in _NOT_DESCRIBING
+        }
+        if all(isinstance(value, (float, int, str)) for value in arguments.values()):
+            _set_built_by(model, (function.__name__, arguments))
+        return model
+
+    return build
+
+
+def _set_built_by(model: ExpressionClassifier, built_by: Any) -> None:
+    # Keras would track it, and saves what it tracks.
+    object.__setattr__(model, "_built_by", built_by and tuple(built_by))
 
 
 def classify(
@@ -271,17 +350,18 @@ def _reshape(shape: tuple[int, ...]) -> str:
     return "The channels come last."
 
 
-def check_input_size(size: Any, least: int, most: int | None = None) -> None:
+def check_input_size(size: Any, least: int, most: int = _LARGEST_INPUT) -> None:
     """Raises a `ValueError` unless `input_size` is an integer in a range.
 
     Args:
         size: The input size.
         least: Smallest input size, in pixels.
-        most: Largest input size, or `None` for no limit.
+        most: Largest input size, in pixels.
     """
-    if not isinstance(size, int) or size < least or (most and size > most):
-        limit = f"from {least} to {most}" if most else f"of at least {least}"
-        raise ValueError(f"input_size must be an integer {limit}, got {size!r}.")
+    if not isinstance(size, int) or not least <= size <= most:
+        raise ValueError(
+            f"input_size must be an integer from {least} to {most}, got {size!r}."
+        )
 
 
 def resolve_labels(

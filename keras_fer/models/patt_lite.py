@@ -13,6 +13,7 @@ from keras_fer.layers.patch_token_attention import PatchTokenAttention
 from keras_fer.models import backbones
 from keras_fer.models.classifier import (
     ExpressionClassifier,
+    architecture,
     check_input_size,
     classify,
     resolve_labels,
@@ -21,6 +22,7 @@ from keras_fer.models.classifier import (
 ATTENTIONS = ("patch_tokens", "none", "batch_legacy")
 
 
+@architecture
 def PAttLite(
     num_classes: int | None = None,
     labels: Iterable[str] | None = None,
@@ -81,7 +83,7 @@ def PAttLite(
         warnings.warn(
             'attention="batch_legacy" attends across the batch: predictions depend on '
             "the other samples of the batch, and labels leak. Use it for study only.",
-            stacklevel=2,
+            stacklevel=3,
         )
 
     # === Layers ===

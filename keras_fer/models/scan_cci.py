@@ -16,6 +16,7 @@ from keras_fer.layers.types import Tensor
 from keras_fer.models.backbones import build_backbone
 from keras_fer.models.classifier import (
     ExpressionClassifier,
+    architecture,
     check_input_size,
     resolve_labels,
 )
@@ -24,6 +25,7 @@ from keras_fer.models.classifier import (
 _WEIGHTS = (0.2, 0.8, 0.8, 0.8, 0.8)
 
 
+@architecture
 def ScanCCI(
     num_classes: int | None = None,
     labels: Iterable[str] | None = None,
@@ -50,8 +52,8 @@ def ScanCCI(
             7.
         labels: Names of the classes. Default: the canonical expressions for 7 and 8
             classes, `"class_0"`, `"class_1"`, … for other numbers.
-        input_size: Side in pixels of the square to which images are resized, at least
-            48.
+        input_size: Side in pixels of the square to which images are resized, 48 to
+            1024.
         grayscale: Whether to convert images to gray first; see `ImageNormalization`.
         backbone: `"resnet50"` as in the paper, or `"mobilenet_v1"` (the light backbone
             that all models share), `"resnet18"` or `"vgg16"`.

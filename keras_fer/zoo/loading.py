@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
 from keras_fer import hub
 from keras_fer.hub.build import build, build_release
-from keras_fer.hub.checks import check_weights
-from keras_fer.hub.release import MANIFEST, WEIGHTS
+from keras_fer.hub.checks import check_weights, shown
+from keras_fer.hub.release import MANIFEST, MOST_LABELS, WEIGHTS
 from keras_fer.zoo.onnx import load_onnx
 from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
 
@@ -111,7 +111,8 @@ def load(
     Args:
         name: `"architecture"` or `"architecture.tag"`, one of `list()`; or a model
             that `push` wrote to the Hugging Face Hub, `"hf://user/repo"` or
-            `"hf://user/repo@revision"`. No code of a repository is run.
+            `"hf://user/repo@revision"`. It is built by a function of
+            `keras_fer.models`; only arrays and facts are read.
         weights: `"default"` for the trained weights of that name; `None` for random
             weights; a `.weights.h5` file, or a folder that holds exactly one,
             saved by `save_weights` from a model of this name; or `"hf://…"` as above,
@@ -134,8 +135,8 @@ def load(
         labels in that order. With `runtime="onnx"`, a `keras_fer.runtime.OnnxModel`.
 
     Raises:
-        ValueError: The name is unknown, the weights do not fit or are not the
-            published ones, or the classes make no sense.
+        ValueError: The name is unknown, the weights do not fit, are not the published
+            ones, or have NaN or infinity, or the classes make no sense.
         FileNotFoundError: The weights are missing. They are never replaced by random
             ones.
         PermissionError: The repository asks for a token, or another one.
@@ -175,7 +176,6 @@ def load(
         temperature = 1.0
         if release:
             path, held = release.weights, known
-            check_weights(path)
             temperature = release.manifest["temperature"]
         elif weights == "default":
             path, held = _default_weights(preset), known
@@ -248,17 +248,22 @@ def _release(
 def _info_of(release: hub.Release) -> ModelInfo:
     """What a repository says about its model."""
     said: dict[str, Any] = release.manifest
-    fields = "paper parameters macs input data selection split score license".split()
-    facts: dict[str, Any] = {field: said.get(field) for field in fields}
+    facts: dict[str, Any] = {
+        field: said.get(field, "")
+        for field in ("paper", "input", "data", "selection", "split", "license")
+    }
     return ModelInfo(
         name=said.get("name", ""),
-        architecture=said.get("architecture"),
-        arguments={},
+        architecture=said["architecture"],
+        arguments=said["arguments"],
         labels=tuple(said["labels"]),
         temperature=said["temperature"],
         sha256=said["files"][WEIGHTS],
         repo=release.repo_id,
         revision=release.commit,
+        parameters=said["parameters"],
+        macs=said.get("macs"),
+        score=said.get("score", {}),
         **facts,
     )
 
@@ -309,21 +314,27 @@ def _own_weights(weights: str | os.PathLike[str]) -> pathlib.Path:
 def _own_labels(
     path: pathlib.Path, wanted: tuple[str, ...] | None, preset: ModelInfo
 ) -> tuple[str, ...]:
-    """Names for the classes in a user's file."""
+    """Names for the classes in a user's file, once it is safe to read."""
     import h5py
 
     try:
+        check_weights(path)
         with h5py.File(path) as file:
             (number,) = next(
                 layer["vars/1"].shape
                 for layer in file["layers"].values()
-                if layer["vars"].attrs.get("name") == "logits"
+                if "vars" in layer and layer["vars"].attrs.get("name") == "logits"
             )
-    except (OSError, KeyError, StopIteration) as error:
+    except Exception as error:  # h5py raises whatever damage leads it to
         raise ValueError(
-            f"Not a weights file of this package. Received: {str(path)!r}. Expected a "
-            f"{_SUFFIX} file with a layer named 'logits'."
+            f"Not a weights file of this package. Received: '{shown(path)}'. Expected "
+            f"a {_SUFFIX} file with a layer named 'logits'. {shown(error, 500)}"
         ) from error
+    if not 2 <= number <= MOST_LABELS:
+        raise ValueError(
+            f"Not a weights file of this package: the layer 'logits' in '{shown(path)}'"
+            f" has {number:,} classes, where 2 to {MOST_LABELS:,} are read."
+        )
     for names in (wanted, preset.labels):
         if names and len(names) == number:
             return names

@@ -136,6 +136,7 @@ def _read_weights(path):
     from keras_fer.hub.checks import check_weights
 
     check_weights(path)
+    check_weights(path, {"layers/dense/vars/1": (4,)})
 
 
 # Manifests.
@@ -149,6 +150,9 @@ def _manifest():
         {
             "format": FORMAT,
             "name": "patt_lite",
+            "architecture": "PAttLite",
+            "arguments": {"input_size": 96, "grayscale": True},
+            "parameters": 1100000,
             "labels": ["neutral", "happiness", "surprise"],
             "temperature": 1.25,
             "files": dict.fromkeys(FILES, "0" * 64),
@@ -167,9 +171,9 @@ def _read_manifest(path):
     from keras_fer.hub.release import read_manifest
 
     manifest = read_manifest(path, "user/repo")
-    assert len(manifest["labels"]) >= 2
-    assert all(isinstance(label, str) for label in manifest["labels"])
-    assert float(manifest["temperature"]) > 0
+    assert 2 <= len(set(manifest["labels"])) == len(manifest["labels"]) <= 1000
+    assert all(label.isprintable() for label in manifest["labels"])
+    assert 0.01 <= manifest["temperature"] <= 100
 
 
 # Checkpoints.

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -102,6 +103,24 @@ def forget():
     shutil.rmtree(pathlib.Path(os.environ["HF_HOME"]) / "hub", ignore_errors=True)
 
 
+def trust():
+    """Lets Keras run code that a file names."""
+    import keras
+
+    keras.config.enable_unsafe_deserialization()
+
+
+def peak(reset=False):
+    """Peak memory of this process in megabytes, where Linux tells; else 0."""
+    try:
+        if reset:
+            pathlib.Path("/proc/self/clear_refs").write_text("5")
+        status = pathlib.Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+
+
 def modules():
     return sorted(sys.modules)
 
@@ -110,11 +129,13 @@ if __name__ == "__main__":
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         what, arguments, options = json.loads(line)
-        start = time.monotonic()
+        start, processor, before = time.monotonic(), time.process_time(), peak(True)
         try:
             answer = {"result": globals()[what](*arguments, **options)}
         except Exception as error:
             kinds = [kind.__name__ for kind in type(error).__mro__]
             answer = {"error": str(error), "kinds": kinds}
         answer["seconds"] = time.monotonic() - start
+        answer["processor"] = time.process_time() - processor
+        answer["megabytes"] = peak() - before
         print(json.dumps(answer), file=out, flush=True)

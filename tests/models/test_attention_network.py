@@ -83,7 +83,7 @@ def test_an_attention_of_your_own(images):
             {"backbone": "resnet"},
             "backbone must be .*mobilenet_v1, resnet18.*got 'resnet'",
         ),
-        ({"input_size": 32}, "input_size must be an integer of at least 48, got 32"),
+        ({"input_size": 32}, "input_size must be an integer from 48 to 1024, got 32"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2, got 1"),
     ],
 )

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_fer import models
+from keras_fer._compat import saved_shapes
 from keras_fer.models import PAttLite, ScanCCI
 from tests.contract import disturb, settle
 
@@ -253,3 +255,30 @@ class TestChecks:
         logits.set_weights([np.nan * weight for weight in logits.get_weights()])
         with pytest.raises(ValueError, match="The model 'diverged' returned NaN"):
             model.predict(images, verbose=0)
+
+
+class TestArchitecture:
+    def test_it_builds_the_same_network(self, model, tmp_path):
+        function = getattr(models, model.architecture)
+        again = function(labels=LABELS, **model.arguments)
+        assert saved_shapes(again) == saved_shapes(model)
+        assert model.arguments["input_size"] == 48
+        assert not {"labels", "num_classes", "name"} & set(model.arguments)
+
+    def test_saved_models_and_other_heads_keep_it(self, model, tmp_path):
+        model.save(tmp_path / "model.keras")
+        for kept in (
+            keras.models.load_model(tmp_path / "model.keras"),
+            type(model).from_config(model.get_config()),
+            model.replace_head(LABELS[::-1]),
+        ):
+            assert kept.architecture == model.architecture
+            assert kept.arguments == model.arguments
+
+    def test_changed_models_have_none(self, model):
+        changed = type(model)(model.input, model.output)
+        assert changed.architecture is None and changed.arguments == {}
+        own = models.AttentionNetwork(
+            3, input_size=48, attention=lambda features, previous, name: features
+        )
+        assert own.architecture is None

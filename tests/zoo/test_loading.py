@@ -174,6 +174,13 @@ class TestOwnWeights:
         with pytest.raises(ValueError, match="Not a weights file of this package"):
             zoo.load("patt_lite", file, labels=["a", "b", "c"])
 
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_that_are_not_finite_are_refused(self, file, value):
+        self.model.get_layer("logits").bias.assign([0, value, 0])
+        self.model.save_weights(file)
+        with pytest.raises(ValueError, match="has NaN or infinity in layers/"):
+            zoo.load("patt_lite", file, labels=["a", "b", "c"])
+
     def test_that_are_not_there_are_refused(self, tmp_path):
         for weights in (tmp_path, tmp_path / "none.weights.h5"):
             with pytest.raises(FileNotFoundError, match="Received: weights="):
