@@ -69,7 +69,8 @@ def test_the_prediction_is_the_softmax_of_the_mean_of_five(model, images):
 
 
 @pytest.mark.parametrize(
-    ("targets", "weighted"), [("sparse", False), ("one-hot", True)]
+    ("targets", "weighted"),
+    [pytest.param("sparse", False, marks=pytest.mark.slow), ("one-hot", True)],
 )
 def test_the_loss_in_fit_is_that_of_the_paper(model, images, targets, weighted):
     rng = np.random.default_rng(0)

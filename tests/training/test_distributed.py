@@ -17,9 +17,12 @@ from keras_fer.training.distributed import multi_worker
 WORKER = pathlib.Path(__file__).with_name("distributed_worker.py")
 ROOT = pathlib.Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
-)
+pytestmark = [
+    pytest.mark.slow,  # three processes that train; CI runs this file on its own
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
+    ),
+]
 
 
 def start(task, out="", tf_config=None):

@@ -148,6 +148,7 @@ def test_the_temperature_fits_the_held_out_part(promoted, source):
     assert nll(best) < min(nll(best * 1.05), nll(best / 1.05), nll(1.0)) + 1e-6
 
 
+@pytest.mark.slow
 def test_promoted_again_it_is_the_same_and_stays_pinned(promoted, run, source):
     shelf, facts = promoted
     shelf.pin(NAME, "me/some-repo", "a" * 40)

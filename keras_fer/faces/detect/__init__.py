@@ -233,7 +233,8 @@ def _in_pixels(
             landmarks = tuple((x, y) for x, y in (points * factors).tolist())
         whole = (left, top, right - left, bottom - top)
         faces.append(Face(whole, name, score, landmarks))
-    return sorted(faces, key=lambda face: face.box[2] * face.box[3], reverse=True)
+    # Haar finds faces in parallel, so faces of the same size would be in any order.
+    return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], face.box))
 
 
 def _whole_images(
