@@ -137,7 +137,7 @@ def sample_portrait() -> str:
     """Path of a public-domain portrait that Matplotlib comes with."""
     import importlib.util
 
-    # Matplotlib itself is not imported: that takes a second.
+    # Matplotlib itself is not imported, which would be slow.
     package = importlib.util.find_spec("matplotlib")
     if package is None or package.origin is None:
         raise FileNotFoundError(

@@ -63,7 +63,7 @@ def analyze(
     Raises:
         ImageError: The file or array is not a usable image.
         ValueError: The model has no labels or returns NaN, an argument is unknown, or
-            a box is none.
+            a box is invalid.
     """
     if boxes is not None and (min_size, min_confidence) != (None, None):
         raise ValueError(

@@ -32,7 +32,7 @@ class ExpressionClassifier(keras.Model):
 
     Inputs are gray or RGB images `(B, H, W, 1)` or `(B, H, W, 3)`, uint8 or float,
     0–255, of any height and width. Outputs are probabilities `(B, num_classes)`,
-    float32, in the order of `labels`.
+    float32 (float64 where that is Keras' default), in the order of `labels`.
 
     Every model has these layers: an `ImageNormalization` named `"normalization"`
     comes first, then a nested model named `"backbone"`; a `Dense` layer is named

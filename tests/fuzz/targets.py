@@ -4,7 +4,6 @@ import functools
 import io
 import json
 import pathlib
-import re
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz import mutations
+from tests.memory import peak
 
 SECONDS = 2.0
 MEMORY = 2**30
@@ -253,17 +253,6 @@ def _watch():
     )
 
 
-def _peak(reset=False):
-    """Peak memory of this process in bytes, where Linux tells; else 0."""
-    try:
-        if reset:
-            pathlib.Path("/proc/self/clear_refs").write_text("5")
-        status = pathlib.Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
-
-
 def check(target, content, folder):
     """Reads a file and holds the reader to its promises.
 
@@ -282,7 +271,7 @@ def check(target, content, folder):
     path = pathlib.Path(folder) / f"case{target.suffix}"
     path.write_bytes(content)
     _started.clear()
-    before = _peak(reset=True)
+    before = peak(reset=True)
     # Of this process, so that other work on the machine does not count.
     start = time.process_time()
     try:
@@ -296,7 +285,7 @@ def check(target, content, folder):
             f"undocumented {type(error).__name__}: {str(error)[:200]}"
         ) from error
     seconds = time.process_time() - start
-    grown = _peak() - before
+    grown = peak() - before
     assert not _started, f"started another process: {_started}"
     assert grown < MEMORY, f"took {grown // 2**20} MiB"
     assert seconds < SECONDS, f"took {seconds:.1f} s"

@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shutil
 import sys
 import time
+
+from tests.memory import peak
 
 
 def predict(model, images):
@@ -110,17 +111,6 @@ def trust():
     keras.config.enable_unsafe_deserialization()
 
 
-def peak(reset=False):
-    """Peak memory of this process in megabytes, where Linux tells; else 0."""
-    try:
-        if reset:
-            pathlib.Path("/proc/self/clear_refs").write_text("5")
-        status = pathlib.Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
-
-
 def modules():
     return sorted(sys.modules)
 
@@ -137,5 +127,5 @@ if __name__ == "__main__":
             answer = {"error": str(error), "kinds": kinds}
         answer["seconds"] = time.monotonic() - start
         answer["processor"] = time.process_time() - processor
-        answer["megabytes"] = peak() - before
+        answer["megabytes"] = (peak() - before) / 2**20
         print(json.dumps(answer), file=out, flush=True)

@@ -1,9 +1,9 @@
-"""PAtt-Lite on FER+ votes, 8 classes, 96 px: the default weights of the zoo.
+"""PAtt-Lite on FER+ votes, 8 classes, 96 px.
 
     python -m zoo.train patt_lite_ferplus --data DIR --backbone-weights imagenet
 
-About 75 minutes on two idle CPU cores (TensorFlow 2.21, seed 0). With
-KERAS_BACKEND=jax it needs no TensorFlow.
+This schedule has not been run to its end yet: the bundled weights of patt_lite.ferplus
+come from an earlier one (zoo/results). With KERAS_BACKEND=jax it needs no TensorFlow.
 
 These are our choices, not the paper's: images of 64 and then 96 px, votes as soft
 labels, AdamW, a stage in which BatchNorm learns the statistics of faces, attention

@@ -109,8 +109,8 @@ def detect(
         FileNotFoundError: YuNet is to be downloaded and cannot be.
         ImportError: The detector's package is not installed.
         ImageError: An array is not an image.
-        ValueError: An unknown detector, a value out of range, or a box of your
-            function that is none.
+        ValueError: An unknown detector, a value out of range, or an invalid box from
+            your function.
     """
     loaded = load_detector(detector)
     if isinstance(image, np.ndarray) or not isinstance(image, Iterable):
@@ -257,8 +257,7 @@ def _from_function(function: Callable[[np.ndarray], Iterable[Any]]) -> Detector:
             for index, face in enumerate(function(image)):
                 box, score, points = face, None, None
                 if isinstance(face, Face):
-                    box, score = face.box, face.score
-                    points = None if face.landmarks is None else face.landmarks
+                    box, score, points = face.box, face.score, face.landmarks
                 values = _box(box, f"Box {index} of the detector {name!r}")
                 landmarks = None if points is None else np.array(points, dtype=float)
                 detections.append((values, score, landmarks))

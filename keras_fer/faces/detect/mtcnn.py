@@ -33,7 +33,7 @@ _OVERLAP = 0.5
 # network knows only a few places and sizes for them. So more of their boxes, which are
 # few, are left to the last network to decide; and the image is extended on every side
 # by a share of its longer side. On 300 training faces of FER2013 this finds 98 %
-# instead of 89 % (`benchmarks/crop_margin.py`).
+# instead of 90 % (`benchmarks/crop_margin.py`).
 _LARGE = 0.3
 _LARGE_SCORES = (0.1, 0.1)
 _LARGE_OVERLAP = 0.7
@@ -122,7 +122,7 @@ def _pyramid(
     scale, level = _CELL / smallest, image
     while True:
         size = np.maximum(1, (sides * scale).astype(int))
-        # From scale to scale, which takes a tenth of the time from the whole image.
+        # From scale to scale, which is faster than from the whole image.
         level = cv2.resize(level, size.tolist(), interpolation=cv2.INTER_AREA)
         large = _is_large(_CELL / scale, image)
         border = round(_BORDER * max(size)) if large else 0
