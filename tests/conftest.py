@@ -30,6 +30,14 @@ SHARED = {
 VARIABLES = {"fer2013": "KERAS_FER_DATA", "yunet": "KERAS_FER_YUNET"}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """`-m "not slow"` leaves out what takes seconds, too."""
+    for item in items:
+        if item.get_closest_marker("medium"):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """Function of a name in `SHARED`: its path; skips the test if it is absent."""

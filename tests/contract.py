@@ -228,6 +228,7 @@ class ModelContract:
         assert probabilities.dtype == "float32"
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
+    @pytest.mark.medium
     def test_one_step_trains_everything(self, built, images):
         weights = [weight.copy() for weight in built.get_weights()]
         loss = "sparse_categorical_crossentropy"
@@ -239,6 +240,7 @@ class ModelContract:
         assert built.predict(images[:21], verbose=0).std(axis=0).max() > 0.01
         assert_batch_independent(built, images[:21], sizes=(1, 7))
 
+    @pytest.mark.medium
     def test_a_new_head_keeps_the_rest(self, built, images):
         fresh = built.replace_head(["a", "b", "c", "d"])
         assert type(fresh) is type(built)
@@ -252,5 +254,6 @@ class ModelContract:
             old.predict(images[:7], verbose=0), new.predict(images[:7], verbose=0)
         )
 
+    @pytest.mark.medium
     def test_the_same_in_another_process(self, built, images, other_backend):
         assert_same_elsewhere(built, images[:21], other_backend)

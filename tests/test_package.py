@@ -62,6 +62,7 @@ keras_fer.analyze()
 """
 
 
+@pytest.mark.medium
 def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     """Which a user's program is checked against, without settings of ours."""
     (tmp_path / "user.py").write_text(USER)
@@ -90,6 +91,7 @@ def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     assert 'Module has no attribute "nonsense"' in errors[0][1]
 
 
+@pytest.mark.medium
 def test_a_saved_model_comes_back_in_a_new_process(tmp_path, images):
     """Whichever of keras and keras_fer is imported first."""
     model = keras_fer.zoo.load("patt_lite")

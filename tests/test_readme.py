@@ -19,6 +19,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
 
 
+@pytest.mark.medium
 def test_the_python_runs(tmp_path, monkeypatch, capsys, images):
     monkeypatch.chdir(tmp_path)
     shutil.copy(sample_portrait(), "photo.jpg")

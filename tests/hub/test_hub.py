@@ -203,6 +203,7 @@ class TestWrite:
         with h5py.File(tmp_path / "weights.h5") as file:
             assert set(file) == {"layers", "vars"}
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         "build",
         [
@@ -242,6 +243,7 @@ class TestWrite:
         with pytest.raises(ValueError, match="Received: Sequential. Expected an `Exp"):
             release.write(model, tmp_path, {}, CARD)
 
+    @pytest.mark.medium
     def test_refuses_what_no_function_builds(self, trained):
         model = small()
         x = model.get_layer("pool").output
@@ -283,6 +285,7 @@ class TestWrite:
             release.write(small(), tmp_path, facts, CARD)
 
 
+@pytest.mark.medium
 class TestRoundTrip:
     @pytest.fixture(scope="class")
     def pushed(self, server, images_file, tmp_path_factory):
@@ -378,6 +381,7 @@ class TestPush:
     def push(self, worker, images_file, name, **options):
         return worker("push", images_file, name, token=self.token, **options)["url"]
 
+    @pytest.mark.medium
     def test_interruptions_leave_nothing_half_done(self, worker, images_file):
         name = "user/interrupted"
         # The client tries again for half a minute where storage answers with a 500.
@@ -406,6 +410,7 @@ class TestPush:
         assert "The Hub is out of reach. Received: 'user/lost'" in error
         assert "user/lost" not in self.hub.repos
 
+    @pytest.mark.medium
     def test_tags_stay_where_they_are(self, worker, images_file):
         name = "user/tagged"
         first = self.push(worker, images_file, name)
@@ -469,6 +474,7 @@ class TestLoad:
             loaded["predictions"], trained.predict(images, verbose=0), atol=1e-6
         )
 
+    @pytest.mark.medium
     def test_with_a_new_head(self, hub, repo, worker, images_file):
         assert worker("load", images_file, f"hf://{repo}", num_classes=8)[
             "labels"

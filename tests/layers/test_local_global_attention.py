@@ -8,6 +8,7 @@ from tests.layers import reference
 SCAN = 9 * 4 * 4 + 4 + 2 * 4
 
 
+@pytest.mark.medium
 class TestOwnMasks(LayerContract):
     layer = LocalGlobalAttention
     shapes = ((10, 10, 4),)

@@ -39,6 +39,7 @@ def test_attentions_have_the_same_insertion_points(attention):
     assert len(inserted) == (0 if attention == "none" else 8)
 
 
+@pytest.mark.medium
 def test_papers_are_this_network(images):
     for model, attention in ((LLAM, "llam"), (IRAM, "iram")):
         for backbone in ("resnet18", "mobilenet_v1"):

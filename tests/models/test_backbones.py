@@ -49,6 +49,7 @@ def test_resnet50_strides_in_the_3x3():
     }
 
 
+@pytest.mark.medium
 def test_mobilenet_is_cut_anywhere(images):
     whole = keras.applications.MobileNet(
         input_shape=(64, 64, 3), include_top=False, weights=None

@@ -55,6 +55,7 @@ class TestReplaceHead:
         np.testing.assert_allclose(predict(head, images), expected, atol=1e-5)
         assert head.get_layer("probabilities").temperature == 0.7
 
+    @pytest.mark.medium
     def test_new_labels_are_untrained_beside_known_ones(self, model, images):
         labels = ("other", "angry", "calm", "sad")
         with pytest.warns(UserWarning) as caught:
@@ -94,6 +95,7 @@ class TestReplaceHead:
         with pytest.warns(UserWarning, match=r"12 of 12 .*class_9, …\); fit"):
             model.replace_head([f"class_{index}" for index in range(12)])
 
+    @pytest.mark.medium
     def test_a_replaced_head_is_saved_and_loaded(self, model, images, tmp_path):
         head = model.replace_head(LABELS[::-1])
         head.save(tmp_path / "model.keras")
@@ -227,6 +229,7 @@ class TestChecks:
             classifier.predict(x, verbose=0)
             classifier.fit(x, y, validation_data=(x, y), verbose=0)
 
+    @pytest.mark.medium
     def test_datasets_and_generators_pass(self, classifier, images):
         class Batches(keras.utils.PyDataset):
             def __len__(self):

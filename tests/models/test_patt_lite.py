@@ -54,11 +54,13 @@ def with_trained_weights(attention):
     return model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("attention", ["patch_tokens", "none"])
 def test_predictions_do_not_depend_on_the_batch(attention, images):
     assert_batch_independent(with_trained_weights(attention), images)
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:attention=.batch_legacy")
 def test_the_published_attention_fails_that_test(images):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
@@ -142,6 +144,7 @@ def test_backbone_weights_are_those_of_the_file(shared):
         assert any(np.array_equal(loaded, kernel) for kernel in kernels)
 
 
+@pytest.mark.medium
 def test_a_fit_step_trains_everything_but_frozen_batch_norm(images):
     model = with_trained_weights("patch_tokens")
     backbone = model.get_layer("backbone")

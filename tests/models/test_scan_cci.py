@@ -7,6 +7,7 @@ from tests.contract import ModelContract, count, disturb, settle
 from tests.models.published import MOBILENET, scan
 
 
+@pytest.mark.medium
 class TestContract(ModelContract):
     model = ScanCCI
     arguments = {"input_size": 48, "backbone": "mobilenet_v1", "shared": True}
@@ -54,6 +55,7 @@ def log_softmax(x):
     return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
+@pytest.mark.medium
 def test_the_prediction_is_the_softmax_of_the_mean_of_five(model, images):
     five = logits(model, images[:7])
     assert five.shape == (7, 5, 3)
@@ -68,6 +70,7 @@ def test_the_prediction_is_the_softmax_of_the_mean_of_five(model, images):
     np.testing.assert_allclose(five[:, 0], attention, atol=1e-4)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("targets", "weighted"),
     [pytest.param("sparse", False, marks=pytest.mark.slow), ("one-hot", True)],
@@ -103,6 +106,7 @@ def test_the_loss_in_fit_is_that_of_the_paper(model, images, targets, weighted):
     model.set_weights(weights)
 
 
+@pytest.mark.medium
 def test_evaluation_has_the_loss_of_the_prediction(model, images):
     classes = np.arange(14) % 3
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -61,6 +61,7 @@ def test_onnx_equals_keras(model, files, size):
     np.testing.assert_allclose(alone[::-1], expected, atol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
 def test_litert_equals_keras(model, files, size):
     images = batch(size)
@@ -68,6 +69,7 @@ def test_litert_equals_keras(model, files, size):
     np.testing.assert_allclose(outputs, model.predict(images, verbose=0), atol=1e-5)
 
 
+@pytest.mark.medium
 def test_saved_model_equals_keras(model, files):
     import tensorflow as tf
 
@@ -80,6 +82,7 @@ def test_saved_model_equals_keras(model, files):
     assert said["labels"] == list(model.labels)
 
 
+@pytest.mark.medium
 def test_half_precision_takes_half_the_room(model, files, photos):
     full, half = files("onnx", "float32"), files("onnx", "float16")
     assert os.path.getsize(half) < 0.55 * os.path.getsize(full)
@@ -87,6 +90,7 @@ def test_half_precision_takes_half_the_room(model, files, photos):
     np.testing.assert_allclose(outputs, model.predict(photos, verbose=0), atol=0.02)
 
 
+@pytest.mark.medium
 def test_int8_takes_a_quarter_of_the_room(model, files, photos):
     full, small = files("onnx", "float32"), files("onnx", "int8")
     assert os.path.getsize(small) < 0.4 * os.path.getsize(full)
@@ -155,6 +159,7 @@ def test_a_failed_export_leaves_the_old_file(model, tmp_path, monkeypatch):
     assert [*tmp_path.iterdir()] == [path]
 
 
+@pytest.mark.medium
 def test_overwrite(model, tmp_path):
     path = tmp_path / "model"
     for _ in range(2):

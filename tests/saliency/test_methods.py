@@ -277,6 +277,7 @@ def test_patt_lite_on_gray_images_of_any_size(patt_lite, method):
     assert heat.min() >= 0 and heat.max() == 1 and heat.std() > 0
 
 
+@pytest.mark.medium
 def test_scan_cci_has_two_attention_layers():
     model = ScanCCI(input_size=48, backbone="mobilenet_v1")
     maps = [

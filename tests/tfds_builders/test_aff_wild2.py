@@ -10,6 +10,7 @@ from tests.tfds_builders.drawn_faces import aff_wild2, build, examples, left_ove
 from tfds_builders.aff_wild2.aff_wild2_dataset_builder import Builder
 
 
+@pytest.mark.medium
 class TestExpr7(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["expr_7"]
@@ -64,6 +65,7 @@ def test_a_line_is_a_frame(root, tmp_path):
     assert set(splits["validation"]) == {"video9/00001", "video9/00003"}
 
 
+@pytest.mark.medium
 def test_other_is_left_out_and_counted(tmp_path):
     aff_wild2(tmp_path / "manual", codes=8)
     builder = build(Builder, tmp_path, "expr_8")

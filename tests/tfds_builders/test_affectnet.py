@@ -96,6 +96,7 @@ def write(manual):
     write_small(manual / "affectnet")
 
 
+@pytest.mark.medium
 class TestFullSeven(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     SPLITS = {"train": 7, "validation": 2, "occlusion": 1, "pose_30": 2, "pose_45": 1}
@@ -187,6 +188,7 @@ def test_dummy_data_are_what_is_written_here(root):
             assert committed.read_text() == path.read_text()
 
 
+@pytest.mark.medium
 def test_full(root):
     without_subsets(root)
     builder = build(Builder, root, "full_8")
@@ -211,6 +213,7 @@ def test_full(root):
             assert (example["valence"], example["arousal"]) == (-0.5, 0.25)
 
 
+@pytest.mark.medium
 def test_default_is_full_seven_and_counts_what_it_leaves_out(root):
     builder = build(Builder, root)
     assert builder.builder_config.name == "full_7"
@@ -248,6 +251,7 @@ def test_subsets_are_parts_of_validation(root):
             np.testing.assert_equal(found[subset][id], found["validation"][id])
 
 
+@pytest.mark.medium
 def test_small(root):
     builder = build(Builder, root, "small_8")
     found = examples(builder)

@@ -27,6 +27,7 @@ def names(corrupted):
     }
 
 
+@pytest.mark.medium
 class TestLast(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = names(False)[1]

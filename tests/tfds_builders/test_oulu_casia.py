@@ -16,6 +16,7 @@ SEQUENCES = {"fold_0": 2, "fold_1": 1, "fold_2": 6} | {
 }
 
 
+@pytest.mark.medium
 class TestBuilder(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["vl_strong"]

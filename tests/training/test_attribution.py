@@ -360,6 +360,7 @@ def test_default_layers_have_the_map_that_the_paper_wants():
         assert (network._probe.layer, network.heatmap_size) == (layer, places)
 
 
+@pytest.mark.medium
 def test_fit_evaluate_predict_and_ship(images, tmp_path):
     model = AttentionNetwork(
         3, input_size=48, backbone="mobilenet_v1", attention="llam"
@@ -444,6 +445,7 @@ def test_a_model_that_votes_keeps_its_own_loss(images):
     assert losses[0] > 3 * np.log(3) * 0.8
 
 
+@pytest.mark.medium
 def test_mixed_precision_trains(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -505,6 +507,7 @@ print(max(np.abs(a - b).max() for a, b in zip(*results)))
 """
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
 @pytest.mark.parametrize(
     ("case", "least", "most"),
@@ -636,6 +639,7 @@ def test_arrays_are_checked_before_an_epoch(compiled, images, entry, change, mes
             compiled.predict(bad, verbose=0)
 
 
+@pytest.mark.medium
 def test_images_in_0_to_1_warn_once(compiled, images):
     y = np.zeros(4)
     good = {"image": images[:4], "heatmap": np.ones((4, 6, 6), "float32")}

@@ -18,7 +18,7 @@ WORKER = pathlib.Path(__file__).with_name("distributed_worker.py")
 ROOT = pathlib.Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.slow,  # three processes that train; CI runs this file on its own
+    pytest.mark.medium,  # three processes that train; CI runs this file on its own
     pytest.mark.skipif(
         keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
     ),
@@ -149,7 +149,6 @@ def test_models_built_outside_the_scope_are_refused(results):
         multi_worker(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_worker_stops_the_other_one(killed):
     processes = start_workers(f"die:{killed}:SIGKILL")

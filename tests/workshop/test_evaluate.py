@@ -245,6 +245,7 @@ def test_corrupted_images_depend_on_their_row_alone(folder, family):
     assert set(kinds) <= known.get(family, set(corruptions.CORRUPTIONS))
 
 
+@pytest.mark.medium
 def test_a_command_measures_prints_draws_and_writes(folder, capsys):
     command = f"{PRESET} --data {folder} --corruption corrupted --temperature"
     command += f" --plots {folder / 'plots'} --out {folder / 'result.json'}"
@@ -327,6 +328,7 @@ def run(folder):
     return folder / "run"
 
 
+@pytest.mark.medium
 def test_a_run_is_calibrated_stored_and_measured(run, folder, capsys):
     file, out = run / "model.keras", folder / "result.json"
     before = keras.saving.load_model(file)

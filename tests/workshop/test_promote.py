@@ -76,6 +76,7 @@ def promoted(run, source, tmp_path_factory):
     return shelf, promote.promote(run, NAME, source, shelf)
 
 
+@pytest.mark.medium
 def test_a_run_becomes_a_preset(promoted, run, source):
     shelf, facts = promoted
     shelf.verify(NAME)
@@ -91,6 +92,7 @@ def test_a_run_becomes_a_preset(promoted, run, source):
     assert info.split == "FER2013 public test (n = 30)" and info.macs == facts["macs"]
 
 
+@pytest.mark.medium
 def test_the_scores_are_those_of_the_stored_weights(promoted, source):
     shelf, facts = promoted
     model = build(
@@ -112,6 +114,7 @@ def test_the_scores_are_those_of_the_stored_weights(promoted, source):
         assert score == pytest.approx(100 * right.mean())
 
 
+@pytest.mark.medium
 def test_kernels_are_half_precision_and_the_rest_is_as_trained(promoted, run):
     shelf, facts = promoted
     stored = build(
@@ -128,6 +131,7 @@ def test_kernels_are_half_precision_and_the_rest_is_as_trained(promoted, run):
         np.testing.assert_array_equal(np.asarray(new), expected)
 
 
+@pytest.mark.medium
 def test_the_temperature_fits_the_held_out_part(promoted, source):
     """Slightly more or less of it makes the likelihood worse."""
     shelf, facts = promoted
@@ -161,6 +165,7 @@ def test_promoted_again_it_is_the_same_and_stays_pinned(promoted, run, source):
     shelf.pin(NAME, "me/some-repo", "b" * 40)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -183,6 +188,7 @@ def test_a_run_of_something_else_is_refused(run, source, tmp_path, change, messa
     assert not shelf.presets.exists()
 
 
+@pytest.mark.medium
 def test_what_is_missing_is_named_on_one_line(run, source, tmp_path, capsys):
     assert promote.main([str(tmp_path), NAME, "--data", str(source)]) == 1
     assert "holds no run.json" in capsys.readouterr().err

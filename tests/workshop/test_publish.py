@@ -130,6 +130,7 @@ def test_a_dry_run_of_all_writes_what_loads(site, run, tmp_path, images):
         )
 
 
+@pytest.mark.medium
 def test_a_push_is_one_commit_that_is_read_back_and_pinned(site, run, copy, tmp_path):
     arguments = ("patt_lite", "--repo-id", "me/some-repo", "--pin")
     status, out, errors = run(*arguments)
@@ -174,6 +175,7 @@ def test_a_push_is_one_commit_that_is_read_back_and_pinned(site, run, copy, tmp_
     assert "  old.bin: not ours" in out and "keras_fer.json: the same" in out
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("path", "method"),
     [
@@ -205,6 +207,7 @@ def test_an_interrupted_push_is_finished_by_the_next(site, run, copy, path, meth
     assert copy.read("patt_lite.ferplus")["revision"] == repo.head
 
 
+@pytest.mark.medium
 def test_what_goes_wrong_is_one_line(site, run, tmp_path):
     arguments = ("patt_lite", "--repo-id", "me/some-repo")
     cases = [
@@ -254,6 +257,7 @@ def test_a_preset_that_was_not_measured_is_not_published(tmp_path, monkeypatch, 
     assert error.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_other_weights_than_were_measured_are_not_published(tmp_path):
     prepared = publish.prepare("patt_lite", "me/some-repo")
     publish.write(prepared, tmp_path / "as_bundled")

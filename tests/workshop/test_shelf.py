@@ -133,6 +133,7 @@ def test_the_same_again_changes_nothing(copied):
     assert {path: path.read_bytes() for path in copied.presets.iterdir()} == before
 
 
+@pytest.mark.medium
 def test_killed_at_any_moment_it_leaves_the_old_preset_or_the_new_one(
     copied, install, tmp_path
 ):

@@ -111,10 +111,12 @@ def runs(folder, tmp_path_factory):
     return out
 
 
+@pytest.mark.medium
 def test_a_killed_run_ends_where_one_without_a_break_does(runs):
     assert_same_run(runs / "killed", runs / "whole")
 
 
+@pytest.mark.medium
 def test_what_a_run_leaves(runs, folder):
     out = runs / "whole"
     names = {path.name for path in out.iterdir()} - {"tensorboard", "last.stage0.npz"}
@@ -231,6 +233,7 @@ def test_data_that_do_not_do_are_named(
     assert expected in refused(f"patt_lite_{recipe}", *place)
 
 
+@pytest.mark.medium
 def test_a_loss_that_is_not_finite_stops_the_run(refused, folder, tmp_path):
     options = ("explode", "--data", folder, "--out", tmp_path / "run")
     line = refused(*options, known=RECIPES)
@@ -248,6 +251,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(refused, folder, tmp_path):
     assert all(np.isfinite(value).all() for value in model.get_weights())
 
 
+@pytest.mark.medium
 def test_checkpoints_that_do_not_fit_are_refused(refused, runs, folder, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
@@ -308,6 +312,7 @@ def opened():
     active.clear()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "public_test", [b"poison", pytest.param(None, marks=pytest.mark.slow)]
 )
@@ -394,6 +399,7 @@ def test_a_run_on_jax_survives_a_kill(folder, tmp_path):
     killed_and_whole("plain", folder, tmp_path, kills, KERAS_BACKEND="jax")
 
 
+@pytest.mark.medium
 def test_patience_ends_a_stage(folder, tmp_path):
     # Nothing learns at a rate of 0, so no epoch is better than the first.
     stage = Stage(9, 0.0, 48, backbone="cached", schedule=constant, patience=2)

@@ -69,6 +69,7 @@ def test_scores_are_those_of_the_results(name):
         assert accuracy == pytest.approx(result[part]["accuracy"])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", PRESETS)
 def test_predictions_do_not_depend_on_batch_dependence(name, images):
     assert_batch_independent(zoo.load(name), images)
@@ -118,6 +119,7 @@ def test_bad_arguments_are_refused(arguments, message):
         zoo.load("patt_lite", **arguments)
 
 
+@pytest.mark.medium
 def test_a_new_head_starts_from_the_trained_network(images):
     trained = zoo.load("patt_lite")
     model = zoo.load("patt_lite", num_classes=3)
@@ -131,6 +133,7 @@ def test_a_new_head_starts_from_the_trained_network(images):
     assert set(history) == {"accuracy", "loss"} and np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.medium
 def test_the_presets_own_classes_keep_the_head(images):
     expected = predict(zoo.load("patt_lite"), images)
     for arguments in ({"num_classes": 8}, {"labels": keras_fer.LABELS}):

@@ -96,6 +96,7 @@ def test_black_and_white_images_stay_in_range(family, kind):
             assert corruptions.apply(image, "x", family, kind)[0].dtype == np.uint8
 
 
+@pytest.mark.medium
 def test_the_same_in_any_order_and_process():
     here = fingerprint()
     assert fingerprint(backwards=True) == here
