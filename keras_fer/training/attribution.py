@@ -228,6 +228,8 @@ class PrivilegedAttribution(keras.Model):
         if sample_weight is not None:
             losses = losses * ops.reshape(ops.cast(sample_weight, losses.dtype), (-1,))
         self.attribution_tracker.update_state(losses)
+        if not self.weight:  # It would be differentiated in vain.
+            return loss
         return loss + self.weight * ops.mean(losses) / _replicas()
 
     def compute_metrics(

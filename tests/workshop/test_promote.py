@@ -1,5 +1,12 @@
+import contextlib
 import hashlib
 import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 
 import numpy as np
@@ -22,6 +29,17 @@ RECIPE = {
     "duplicates": "exact",
     "start": "patt_lite.ferplus",
 }
+
+# Promotes RUN with the data of SOURCE to a shelf in a folder.
+PROMOTE = f"""
+import pathlib, sys
+from zoo import promote
+from zoo.shelf import Shelf
+
+run, source, root = map(pathlib.Path, sys.argv[1:])
+shelf = Shelf(*(root / name for name in ("presets", "weights", "results")))
+promote.promote(run, {NAME!r}, source, shelf)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +181,34 @@ def test_promoted_again_it_is_the_same_and_stays_pinned(promoted, run, source):
     assert {**again, **changing} == {**facts, **changing}
     shelf.verify(NAME)
     shelf.pin(NAME, "me/some-repo", "b" * 40)
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(promoted, run, source, tmp_path):
+    """There is no preset or a whole one, and the same command ends what was begun."""
+    command = [sys.executable, "-c", PROMOTE, *map(str, (run, source, tmp_path))]
+    _, expected = promoted
+    rng = np.random.default_rng(0)
+    kills = seconds = 0
+    while kills < 20:
+        began = time.monotonic()
+        process = subprocess.Popen(command, cwd=pathlib.Path(__file__).parents[2])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, seconds) if seconds else None)
+        process.kill()
+        if process.wait() == 0:
+            seconds = seconds or time.monotonic() - began
+            assert shelf_in(tmp_path).read(NAME) == expected
+            shelf_in(tmp_path).verify(NAME)
+            for folder in ("presets", "weights", "results"):
+                shutil.rmtree(tmp_path / folder)
+            continue
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+        shelf = shelf_in(tmp_path)
+        for name in shelf.names():
+            shelf.verify(name)
+    print(f"{kills} kills")
 
 
 @pytest.mark.medium

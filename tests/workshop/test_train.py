@@ -393,6 +393,31 @@ def test_every_kind_of_run_survives_a_kill(folder, tmp_path, recipe, kills):
 
 
 @pytest.mark.slow
+def test_twenty_kills_at_random_moments(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    began = time.monotonic()
+    end(start("plain", folder, tmp_path / "whole"))
+    seconds = time.monotonic() - began
+    kills = number = 0
+    while kills < 20:
+        out = tmp_path / f"killed{number}"
+        while True:
+            resume = ["--resume"] if out.exists() and any(out.iterdir()) else []
+            process = start("plain", folder, out, *resume)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, seconds))
+            process.kill()
+            errors = process.communicate()[1]
+            if process.returncode != -signal.SIGKILL:
+                assert process.returncode == 0, errors[-3000:]
+                break
+            kills += 1
+        assert_same_run(out, tmp_path / "whole")
+        number += 1
+    print(f"{kills} kills in {number} runs, all as the one without a break")
+
+
+@pytest.mark.slow
 def test_a_run_on_jax_survives_a_kill(folder, tmp_path):
     pytest.importorskip("jax")
     kills = [["--kill", 5], ["--kill", 5]]
