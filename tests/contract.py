@@ -209,6 +209,7 @@ class ModelContract:
         assert count(built.trainable_weights) == self.parameters[0]
         assert count(built.non_trainable_weights) == self.parameters[1]
 
+    @pytest.mark.medium
     def test_a_clone_is_the_same(self, built, images):
         clone = keras.models.clone_model(built)
         clone.set_weights(built.get_weights())
@@ -217,6 +218,7 @@ class ModelContract:
         expected = built.predict(images[:7], verbose=0)
         np.testing.assert_allclose(clone.predict(images[:7], verbose=0), expected)
 
+    @pytest.mark.medium
     def test_mixed_precision_keeps_float32_probabilities(self, images):
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:

@@ -20,6 +20,7 @@ def test_synthetic_photos_hold_their_faces_where_they_say():
             assert abs(box[1] + box[3] / 2 - 256) < 1
 
 
+@pytest.mark.medium
 def test_the_result_follows_the_schema(tmp_path):
     path = tmp_path / "detection.json"
     detection.main(["--detectors", "haar", "--rounds", "3", "--out", str(path)])

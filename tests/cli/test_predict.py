@@ -246,6 +246,7 @@ def test_ctrl_c_ends_with_one_line_and_whole_results(tmp_path, portrait):
         Image.open(file).load()
 
 
+@pytest.mark.medium
 def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

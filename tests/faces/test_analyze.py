@@ -82,6 +82,7 @@ def test_a_preset_gives_what_its_keras_model_gives(portrait):
         assert face.probabilities[label] == pytest.approx(probability, abs=0.02)
 
 
+@pytest.mark.medium
 def test_a_model_that_returns_nan_is_named(portrait):
     model = keras.models.clone_model(zoo.load("patt_lite"))
     model.name = "diverged"

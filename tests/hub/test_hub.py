@@ -172,6 +172,7 @@ def small():
 
 
 class TestWrite:
+    @pytest.mark.medium
     def test_is_the_same_each_time(self, trained, files, tmp_path):
         # Another process would number layers otherwise; so does a second model.
         release.write(zoo.load("patt_lite"), tmp_path, {}, CARD)
@@ -402,6 +403,7 @@ class TestPush:
         self.push(worker, images_file, name)
         assert len(repo.commits) == 2 and repo.tags == {"v0.1.0": repo.head}
 
+    @pytest.mark.medium
     def test_a_lost_connection_is_told(self, worker, images_file):
         self.hub.fault("drop", path="/api/repos/create", method="POST", after=None)
         error, _ = worker.fails(
@@ -818,6 +820,7 @@ class TestHostile:
         assert answer["megabytes"] < honest["megabytes"] + 200
         return error
 
+    @pytest.mark.medium
     def test_code_and_other_files_are_never_touched(
         self, hub, files, worker, trained, images, images_file, tmp_path
     ):

@@ -18,6 +18,7 @@ class TestOwnMasks(LayerContract):
     parameters = (26 * SCAN, 26 * 8)
 
 
+@pytest.mark.medium
 class TestSharedMaskAndOfficialBottomStrip(LayerContract):
     layer = LocalGlobalAttention
     arguments = {"shared": True, "official_bottom_strip": True}

@@ -28,6 +28,7 @@ class TestContract(ModelContract):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("attention", COSTS)
 def test_attentions_have_the_same_insertion_points(attention):
     assert set(COSTS) == set(ATTENTIONS)
@@ -101,6 +102,7 @@ def test_missing_backbone_weights_are_refused():
             AttentionNetwork(7, input_size=48, backbone_weights=weights)
 
 
+@pytest.mark.medium
 def test_residual_branches_are_weighed_before_they_are_added(images):
     """With m = 1/2 everywhere a block is relu(shortcut + F / 2)."""
     plain = AttentionNetwork(7, input_size=48, attention="none")

@@ -21,6 +21,7 @@ def test_maps_are_named_by_their_strides(kind):
 
 
 # Trainable parameters as torchvision counts them, without the classifiers.
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("kind", "cut", "parameters"),
     [
@@ -105,6 +106,7 @@ def test_insertion_points_get_what_the_block_received():
     np.testing.assert_allclose(previous(x), expected(x), atol=1e-5)
 
 
+@pytest.mark.medium
 def test_an_attention_at_the_cut_is_part_of_the_map():
     def zero(features, previous, name):
         return keras.layers.Rescaling(0.0, name=name)(features)

@@ -9,6 +9,7 @@ from keras_fer import models
 from keras_fer._compat import saved_shapes
 from keras_fer.models import PAttLite, ScanCCI
 from tests.contract import disturb, settle
+from tests.marks import rest_medium
 
 LABELS = ("calm", "tense", "other", "none")
 BUILDERS = {
@@ -43,7 +44,8 @@ def predict(model, images):
 
 class TestReplaceHead:
     @pytest.mark.parametrize(
-        "labels", [LABELS[::-1], ("other", "calm"), (*LABELS[1:], "calm")]
+        "labels",
+        rest_medium([(LABELS[::-1],), (("other", "calm"),), ((*LABELS[1:], "calm"),)]),
     )
     def test_known_labels_keep_their_rows(self, model, images, labels, recwarn):
         """They divide what the model gives the kept classes, in the new order."""
@@ -195,6 +197,7 @@ class TestChecks:
         with pytest.raises(ValueError, match="validation_data must have finite"):
             classifier.fit(images, y, 32, 1, 0, None, 0.0, data)
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("low", [0, -1])
     def test_images_in_0_to_1_warn_once(self, classifier, images, low):
         x, y = low + images / 255 * (1 - low), np.zeros(40)
@@ -212,6 +215,7 @@ class TestChecks:
             assert str(warning.message).endswith("; multiply by 255")
             assert warning.filename == __file__
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         "change",
         [
@@ -268,6 +272,7 @@ class TestArchitecture:
         assert model.arguments["input_size"] == 48
         assert not {"labels", "num_classes", "name"} & set(model.arguments)
 
+    @pytest.mark.medium
     def test_saved_models_and_other_heads_keep_it(self, model, tmp_path):
         model.save(tmp_path / "model.keras")
         for kept in (

@@ -7,6 +7,7 @@ from keras_fer.labels import LABELS
 from keras_fer.models import PAttLite
 from keras_fer.models.backbones import freeze_batch_norm, mobilenet_v1
 from tests.contract import ModelContract, assert_batch_independent
+from tests.marks import rest_medium
 from zoo.cost import count_macs
 
 
@@ -35,7 +36,7 @@ def test_ours_differ_by_the_scale_alone(attention, scale):
     assert model.count_params() == 1_102_664 - 1 + scale
 
 
-@pytest.mark.parametrize("size", [48, 64, 96, 112, 160, 224])
+@pytest.mark.parametrize("size", rest_medium([48, 96, 224, 64, 112, 160], 2))
 def test_input_sizes_share_weights_and_a_patch_grid(size, images):
     model = small(8, input_size=size)
     assert model.get_layer("patches").output.shape[1:] == (2, 2, 256)
@@ -67,7 +68,9 @@ def test_the_published_attention_fails_that_test(images):
         assert_batch_independent(with_trained_weights("batch_legacy"), images)
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (31, 90), (300, 200)])
+@pytest.mark.parametrize(
+    "shape", rest_medium([((31, 90),), ((48, 48),), ((300, 200),)])
+)
 def test_any_image_goes_in(shape):
     model = small(8)
     gray = np.random.default_rng(0).integers(0, 256, (2, *shape, 1)).astype("uint8")

@@ -23,6 +23,7 @@ class TestContract(ModelContract):
 
 
 # Millions, with the 1024 x 7 + 7 of the attention branch's last layer.
+@pytest.mark.medium
 @pytest.mark.parametrize(("shared", "parameters"), [(False, 70.20), (True, 13.54)])
 def test_published_counts(shared, parameters):
     model = ScanCCI(7, shared=shared)

@@ -40,6 +40,7 @@ def root(tmp_path):
     return aff_wild2(tmp_path / "manual")
 
 
+@pytest.mark.medium
 def test_a_line_is_a_frame(root, tmp_path):
     # The names of the codes are compared, not how they are spelled.
     path = root / "EXPR_Set" / "Validation_Set" / "video9.txt"
@@ -122,6 +123,7 @@ def counts(builder):
     }
 
 
+@pytest.mark.medium
 def test_what_cannot_be_used_is_skipped_and_counted(root, tmp_path):
     expected = spoil(root)
     builder = build(Builder, tmp_path)

@@ -307,6 +307,7 @@ def damaged(tmp_path_factory):
     return build(Builder, root)
 
 
+@pytest.mark.medium
 def test_bad_rows_and_images_are_skipped_and_named(damaged):
     found = examples(damaged)["train"]
     assert {int(id.split("/")[1], 16) for id in found} == {2, 3, 4, 5, 6, 30, 31}
@@ -341,6 +342,7 @@ def test_missing_landmarks_and_a_box_over_the_edge(damaged):
     assert np.isnan(found[path_of(31).removesuffix(".jpg")]["landmarks"]).all()
 
 
+@pytest.mark.medium
 def test_bad_files_of_the_small_release(root):
     folder = released(root) / "train_set"
     annotations, images = folder / "annotations", folder / "images"
@@ -398,6 +400,7 @@ def test_a_list_without_its_header(root):
     assert nothing_is_left(root)
 
 
+@pytest.mark.medium
 def test_a_list_without_a_usable_row(root):
     without_subsets(root)
     training(root).write_text(f"{COLUMNS}\n")

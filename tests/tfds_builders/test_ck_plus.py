@@ -123,6 +123,7 @@ def test_pixels_are_gray_and_landmarks_fractions(root, tmp_path):
         assert 0 < found[id]["landmarks"].min() < found[id]["landmarks"].max() < 1
 
 
+@pytest.mark.medium
 def test_no_subject_is_in_two_folds(root, tmp_path):
     splits = examples(build(Builder, tmp_path, "last3_neutral"))
     subjects = [

@@ -31,6 +31,7 @@ class TestVotes(tfds.testing.DatasetBuilderTestCase):
     BUILDER_CONFIG_NAMES_TO_TEST = ["votes"]
 
 
+@pytest.mark.medium
 class TestAll(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     SPLITS = {"train": 3, "public_test": 1, "private_test": 1}

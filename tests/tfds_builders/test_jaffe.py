@@ -8,6 +8,7 @@ from tests.tfds_builders.drawn_faces import build, examples, jaffe, left_over
 from tfds_builders.jaffe.jaffe_dataset_builder import Builder
 
 
+@pytest.mark.medium
 class TestBuilder(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["default"]

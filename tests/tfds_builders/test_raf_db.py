@@ -60,6 +60,7 @@ def write(manual):
         (manual / "raf_db" / "subsets" / f"{subset}.txt").write_text(text)
 
 
+@pytest.mark.medium
 class TestDummyData(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     SPLITS = {"train": 4, "test": 3, "occlusion": 1, "pose_30": 2, "pose_45": 1}
@@ -107,6 +108,7 @@ def test_dummy_data_are_what_is_written_here(root):
             assert committed.is_file()
 
 
+@pytest.mark.medium
 def test_aligned(root):
     builder = build(Builder, root)
     assert builder.builder_config.name == "aligned"

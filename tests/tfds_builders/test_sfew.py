@@ -8,6 +8,7 @@ from tests.tfds_builders.drawn_faces import build, examples, left_over, sfew
 from tfds_builders.sfew.sfew_dataset_builder import Builder
 
 
+@pytest.mark.medium
 class TestBuilder(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     BUILDER_CONFIG_NAMES_TO_TEST = ["aligned", "original"]

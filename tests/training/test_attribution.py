@@ -19,6 +19,7 @@ from keras_fer.training import (
     landmark_heatmap,
     privileged_attribution_loss,
 )
+from tests.marks import rest_medium
 
 BACKEND = keras.backend.backend()
 
@@ -225,8 +226,12 @@ def assert_gradient_is_that_of_finite_differences(**options):
 
 @pytest.mark.parametrize(
     ("channels", "score", "method"),
-    itertools.product(
-        ["all", "mean", "half"], ["abs_logits", "true_class"], ["grad_input", "grad"]
+    rest_medium(
+        itertools.product(
+            ["half", "all", "mean"],
+            ["abs_logits", "true_class"],
+            ["grad_input", "grad"],
+        )
     ),
 )
 def test_gradient_is_that_of_finite_differences(channels, score, method):
@@ -338,6 +343,7 @@ def test_nested_models_are_seen_through():
         np.testing.assert_allclose(received, expected, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_attribution_does_not_depend_on_batch_dependence(images):
     network = PrivilegedAttribution(
         AttentionNetwork(3, input_size=48, backbone="mobilenet_v1", attention="iram")
@@ -348,6 +354,7 @@ def test_attribution_does_not_depend_on_batch_dependence(images):
         np.testing.assert_allclose(alone[0], together[index], atol=1e-5)
 
 
+@pytest.mark.medium
 def test_default_layers_have_the_map_that_the_paper_wants():
     cases = {
         (224, "resnet50"): ("conv4_block6_out", (14, 14)),
@@ -415,6 +422,7 @@ def test_heatmaps_of_either_size_guide_alike():
     np.testing.assert_allclose(fitted[0].max(axis=(1, 2)), [1, 0, 1, 1, 1], atol=1e-6)
 
 
+@pytest.mark.medium
 def test_sample_weights_count(images):
     network = PrivilegedAttribution(smooth(), layer="guided")
     network.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
@@ -656,6 +664,7 @@ def test_images_in_0_to_1_warn_once(compiled, images):
         assert warning.filename == __file__
 
 
+@pytest.mark.medium
 def test_models_of_others_may_take_images_in_0_to_1(recwarn):
     network = PrivilegedAttribution(smooth(), layer="guided")
     network.compile("sgd", "sparse_categorical_crossentropy")

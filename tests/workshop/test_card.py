@@ -6,6 +6,7 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from keras_fer.zoo.presets import PRESETS, read
+from tests.marks import rest_medium
 from zoo import card, tables
 from zoo.shelf import CORRUPTIONS, Shelf
 
@@ -37,7 +38,7 @@ def rows(text, title):
     ]
 
 
-@pytest.fixture(params=FACTS)
+@pytest.fixture(params=rest_medium(FACTS))
 def name(request):
     return request.param
 

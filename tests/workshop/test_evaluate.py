@@ -129,6 +129,7 @@ def test_bootstrap_covers_the_estimate_and_shrinks():
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.15)
 
 
+@pytest.mark.medium
 def test_bootstrap_is_that_of_drawing_faces_again():
     truth, probabilities = drawn(150, seed=3)
     predicted = probabilities.argmax(axis=1)
@@ -357,6 +358,7 @@ def test_a_run_is_calibrated_stored_and_measured(run, folder, capsys):
     assert alone.sha256 == result["sha256"]
 
 
+@pytest.mark.medium
 def test_no_temperature_is_stored_where_none_fits(run, folder, capsys):
     (folder / "all_right.npz").replace(folder / "train.npz")
     before = (run / "model.keras").read_bytes()

@@ -185,6 +185,7 @@ def test_the_backbone_learns_at_its_share():
         np.testing.assert_allclose(np.asarray(variable), value, rtol=1e-5)
 
 
+@pytest.mark.medium
 def test_layers_of_the_backbone_and_they_alone_are_named_as_its_optimizer_knows_them():
     model = models.ScanCCI(input_size=48, shared=True)
     backbone = {id(each) for each in model.get_layer("backbone").trainable_variables}

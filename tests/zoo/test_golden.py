@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from keras_fer.zoo.presets import PRESETS
+from tests.marks import rest_medium
 from zoo import golden
 
 GOLDEN = json.loads(golden.FILE.read_text())
 
 
-@pytest.fixture(scope="module", params=GOLDEN)
+@pytest.fixture(scope="module", params=rest_medium(GOLDEN))
 def recorded(request):
     """What is committed of a preset, and what it says now."""
     return GOLDEN[request.param], golden.record(request.param)

@@ -11,6 +11,7 @@ from keras_fer import models, zoo
 from keras_fer.zoo import loading
 from keras_fer.zoo.presets import DEFAULTS, PRESETS
 from tests.contract import assert_batch_independent
+from tests.marks import rest_medium
 from zoo.cost import count_macs
 from zoo.shelf import Shelf
 
@@ -37,7 +38,7 @@ def test_unknown_names_get_suggestions(function, name, near):
         function(name)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", rest_medium(PRESETS))
 def test_presets_say_the_truth(name):
     preset = PRESETS[name]
     file = loading.bundled(preset)
@@ -75,6 +76,7 @@ def test_predictions_do_not_depend_on_batch_dependence(name, images):
     assert_batch_independent(zoo.load(name), images)
 
 
+@pytest.mark.medium
 def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     copy = tmp_path / "copy.weights.h5"
     shutil.copy(loading.bundled(zoo.info("patt_lite")), copy)
@@ -95,6 +97,7 @@ def test_a_missing_file_is_refused(tmp_path, monkeypatch):
         zoo.load("patt_lite", num_classes=3)
 
 
+@pytest.mark.medium
 def test_random_weights_only_when_asked(images):
     trained, again = zoo.load("patt_lite"), zoo.load("patt_lite")
     drawn = zoo.load("patt_lite", weights=None)
@@ -151,7 +154,9 @@ class TestOwnWeights:
         self.model = model
         return tmp_path / "mine.weights.h5"
 
-    @pytest.mark.parametrize("kind", [str, lambda file: file, lambda file: file.parent])
+    @pytest.mark.parametrize(
+        "kind", rest_medium([str, lambda file: file, lambda file: file.parent])
+    )
     def test_come_back(self, file, kind, images):
         model = zoo.load("patt_lite", kind(file), labels=["a", "b", "c"])
         assert model.labels == ("a", "b", "c")
@@ -177,7 +182,7 @@ class TestOwnWeights:
         with pytest.raises(ValueError, match="Not a weights file of this package"):
             zoo.load("patt_lite", file, labels=["a", "b", "c"])
 
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("value", rest_medium([np.nan, np.inf]))
     def test_that_are_not_finite_are_refused(self, file, value):
         self.model.get_layer("logits").bias.assign([0, value, 0])
         self.model.save_weights(file)

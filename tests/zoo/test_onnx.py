@@ -7,12 +7,13 @@ import pytest
 from keras_fer import zoo
 from keras_fer.zoo import onnx
 from keras_fer.zoo.presets import PRESETS
+from tests.marks import rest_medium
 from zoo import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-@pytest.fixture(params=PRESETS)
+@pytest.fixture(params=rest_medium(PRESETS))
 def loaded(request):
     return zoo.load(request.param, runtime="onnx")
 

@@ -131,6 +131,7 @@ def test_ids_differ(family, kind):
     assert len(results) >= 7
 
 
+@pytest.mark.medium
 def test_the_id_decides_evenly_what_is_left_open():
     image = face(16, 1)
     names = [f"train/{n}.png" for n in range(600)]
