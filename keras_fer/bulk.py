@@ -351,7 +351,7 @@ class _Actor:
             )
         paths = [row.get("path") for row in rows]
         with _without_warnings():
-            images = [_read(row.get("bytes") or row.get("path") or b"") for row in rows]
+            images = (_read(row.get("bytes") or row.get("path") or b"") for row in rows)
             records = self._analyzer.records(paths, images)
         labels = self._analyzer.labels
         return _table(_rows(records, labels), labels)

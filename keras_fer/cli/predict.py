@@ -166,7 +166,8 @@ def _write(
 
     results = bulk.predict(paths, options.out, model, detector)
     path = printable(str(results.path))
-    print_output(f"{path}: {results.images} images, {results.faces} faces")
+    images, found = _count(results.images, "image"), _count(results.faces, "face")
+    print_output(f"{path}: {images}, {found}")
     if results.failed:
         failed = f"{results.failed} of {results.images} images failed"
         print_error("keras-fer", f"{failed}; see 'error' in {path}")
@@ -229,12 +230,16 @@ def _text(path: str, found: Sequence[Face]) -> str:
     path = printable(path)
     if not found:
         return f"{path}: no face found"
-    lines = [f"{path}: {len(found)} face{'s' if len(found) > 1 else ''}"]
+    lines = [f"{path}: {_count(len(found), 'face')}"]
     for face in found:
         x, y, width, height = face.box
         box = f"{width}x{height} at ({x}, {y})"
         lines.append(f"  {printable(str(face.label))} {face.confidence:.1%}  {box}")
     return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _methods(model: keras.Model) -> list[str]:
