@@ -302,31 +302,33 @@ class _Analyzer:
         """The records of a chunk of images, or of why they could not be read."""
         problems: list[Exception | None] = []
 
-        def readable() -> Iterator[np.ndarray]:
-            for image in images:
-                if isinstance(image, Exception):
-                    problems.append(image)
-                else:
-                    problems.append(None)
-                    yield image
+        def detected() -> Iterator[tuple[np.ndarray, list[Face]]]:
+            for group in _groups(images):
+                for image, found in zip(group, self._faces(group), strict=True):
+                    if isinstance(found, Exception):
+                        problems.append(found)
+                    elif isinstance(image, np.ndarray):
+                        problems.append(None)
+                        yield image, found
 
-        detected = self._detected(readable())
-        found = iter(classify_many_in(detected, self._model, self._align))
+        classified = iter(classify_many_in(detected(), self._model, self._align))
         return [
-            to_record(path, [] if problem else next(found), problem)
+            to_record(path, [] if problem else next(classified), problem)
             for path, problem in zip(paths, problems, strict=True)
         ]
 
-    def _detected(
-        self, images: Iterator[np.ndarray]
-    ) -> Iterator[tuple[np.ndarray, list[Face]]]:
-        """Images and their faces, of as many images at once as memory allows."""
-        for first in images:
-            group, size = [first], first.nbytes
-            while size < _BYTES and (image := next(images, None)) is not None:
-                group.append(image)
-                size += image.nbytes
-            yield from zip(group, self._detect(group), strict=True)
+    def _faces(
+        self, group: Sequence[np.ndarray | Exception]
+    ) -> list[list[Face] | Exception]:
+        """The faces of images, or what is wrong with an image or its detection."""
+        readable = [each for each in group if not isinstance(each, Exception)]
+        try:
+            found = iter(self._detect(readable) if readable else [])
+        except (OSError, ValueError, MemoryError) as error:
+            if len(group) == 1:
+                return [error]
+            return [each for image in group for each in self._faces([image])]
+        return [each if isinstance(each, Exception) else next(found) for each in group]
 
 
 class _Actor:
@@ -576,6 +578,19 @@ def _read(image: str | bytes) -> np.ndarray | Exception:
         return faces.read_image(image)
     except (OSError, ValueError, MemoryError) as error:
         return error
+
+
+def _groups(
+    images: Iterable[np.ndarray | Exception],
+) -> Iterator[list[np.ndarray | Exception]]:
+    """As many images at once as memory allows."""
+    rest = iter(images)
+    for first in rest:
+        group, size = [first], getattr(first, "nbytes", 0)
+        while size < _BYTES and (image := next(rest, None)) is not None:
+            group.append(image)
+            size += getattr(image, "nbytes", 0)
+        yield group
 
 
 @contextlib.contextmanager

@@ -155,6 +155,26 @@ def test_two_faces_are_two_rows(tmp_path):
     ]
 
 
+def test_an_image_that_a_detector_refuses_is_a_row(crops, tmp_path):
+    """The faces of the others are those that they have without it."""
+    files = sorted(crops.iterdir())[4:10]
+
+    def picky(image):
+        if image.mean() > means[2]:
+            raise ValueError("too bright")
+        return [(0, 0, 48, 48)]
+
+    means = sorted(np.asarray(Image.open(file)).mean() for file in files)
+    bulk.predict(files, tmp_path / "r.jsonl", detector=picky)
+    bulk.predict(files, tmp_path / "all.jsonl", detector=None)
+    records = lines(tmp_path / "r.jsonl")
+    assert [record["error"] for record in records].count("too bright") == 3
+    for record, other in zip(records, lines(tmp_path / "all.jsonl"), strict=True):
+        for face, same_face in zip(record["faces"], other["faces"], strict=False):
+            assert face["probabilities"] == pytest.approx(same_face["probabilities"])
+        assert len(record["faces"]) == (record["error"] is None)
+
+
 def test_a_file_name_that_is_not_text(tmp_path):
     image = tmp_path / "é.png"
     Image.new("RGB", (48, 48), "gray").save(image)
