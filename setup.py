@@ -34,8 +34,11 @@ SCHEMA = ["jsonschema>=4.25"]  # of presets and results
 TRAIN = [*DATASETS, *MEASURE, *SCHEMA, "tensorboard>=2.20"]
 EXPORT = ["tf2onnx>=1.17,<1.18"]  # Keras exports to ONNX through it
 OPENVINO = [*EXPORT, "openvino>=2025.3"]
+BULK = ["pyarrow>=23"]  # Parquet
+RAY = [*BULK, "ray[data]>=2.60"]
 TEST = [
     *EXPORT,
+    *BULK,
     *DATASETS,
     *MEASURE,
     *SCHEMA,
@@ -89,6 +92,8 @@ setup(
         "faces": FACES,
         "export": EXPORT,
         "openvino": OPENVINO,
+        "bulk": BULK,
+        "ray": RAY,
         "datasets": DATASETS,
         "train": TRAIN,
         "test": TEST,

@@ -1,6 +1,7 @@
 # What `import keras_fer` offers; __init__.py loads it on first use.
 
 from . import (
+    bulk,
     faces,
     labels,
     layers,
@@ -20,6 +21,7 @@ __all__ = [
     "LABELS",
     "__version__",
     "analyze",
+    "bulk",
     "explain",
     "export",
     "faces",

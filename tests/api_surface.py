@@ -19,13 +19,16 @@ COMMAND = "python -m tests.api_surface --write"
 def surface():
     """Public name to signature; to a type's name for what is not called.
 
-    Public are the entries of `__all__` of keras_fer and its subpackages, and the
-    constructor, methods and properties that a public class itself defines.
+    Public are the entries of `__all__` of keras_fer, its subpackages and the modules
+    among its own entries, and the constructor, methods and properties that a public
+    class itself defines.
     """
     packages = [
         module.name
         for module in pkgutil.iter_modules(keras_fer.__path__)
-        if module.ispkg and not module.name.startswith("_")
+        if module.ispkg
+        and not module.name.startswith("_")
+        or module.name in keras_fer.__all__
     ]
     found = {}
     for package in (keras_fer, *map(_import, packages)):

@@ -15,12 +15,12 @@ FLOORS = (
     {"saliency", "training"},
     {"hub", "runtime", "zoo"},  # presets are exported, and run outside Keras
     {"audit", "faces"},
-    {"video"},
+    {"bulk", "video"},
     {"cli"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [
-    ROOT / f"{name}.py" for name in sorted(FLOORS[0])
+    ROOT / f"{name}.py" for name in ("bulk", *sorted(FLOORS[0]))
 ]
 
 

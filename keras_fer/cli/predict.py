@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from keras_fer.faces import Detector, Face
     from keras_fer.faces.analyze import Analysis
+    from keras_fer.runtime import OnnxModel
 
 _EPILOG = """\
 --json prints one line per image:
@@ -35,6 +36,13 @@ FACE, largest first:
   {"box": [x, y, width, height], "label": str, "confidence": 0-1,
    "probabilities": {label: 0-1, ...}}
 Boxes are in pixels of the upright image. "faces" is empty if no face was found.
+
+--out writes these lines (.jsonl), or a table with one row per face and one per image
+without a face (.csv, .parquet; needs keras-fer[bulk]). Faces of many images are
+classified at once, and memory does not grow with their number. The file appears when it
+is complete. Repeat the command to go on with a run that was killed; FILE.rows.jsonl
+holds what is finished, and FILE.run.json says what the results were made with. A file
+of another model, detector or list of images is refused.
 
 Exit status: 0 if every image was read; 1 if some could not be read (the others are
 still processed); 2 on wrong usage."""
@@ -64,9 +72,16 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--detector",
         default="mtcnn",
-        help="mtcnn, haar, yunet, or a YuNet .onnx file (default: %(default)s)",
+        help="mtcnn, haar, yunet, a YuNet .onnx file, or none for images that are face "
+        "crops (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON lines")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=pathlib.Path,
+        help="write the results of many images to a .parquet, .csv or .jsonl file",
+    )
     parser.add_argument(
         "--save",
         metavar="DIR",
@@ -89,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from keras_fer import faces
+    from keras_fer.bulk import FORMATS, to_record
     from keras_fer.faces.analyze import analyze_in
 
     try:
@@ -97,11 +113,17 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error(one_line(error))
     if options.explain and not options.save:
         options.parser.error("--explain needs --save DIR, where it writes its images")
+    if options.out and (options.json or options.save):
+        options.parser.error("--out writes a file instead of --json and --save")
+    if options.out and options.out.suffix.lower() not in FORMATS:
+        options.parser.error(f"--out must end in {', '.join(FORMATS)}")
     output = OutputFolder(options.save) if options.save else None
     paths = _inputs(options.paths or [sample_portrait()])
     detector = _load_detector(options)
     # Gradients need Keras.
     model = (zoo.load if options.explain else faces.load_model)(options.model)
+    if options.out:
+        return _write(options, paths, model, detector)
     warnings.showwarning = _show_warning
     methods = _methods(model) if options.explain else []
 
@@ -121,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
             failed += 1
         with tqdm.external_write_mode(sys.stdout):
             if options.json:
-                record = _record(path, found, problem)
+                record = to_record(path, found, problem)
                 print_output(json.dumps(record, allow_nan=False))
             elif problem is None:
                 print_output(_text(path, found))
@@ -131,6 +153,25 @@ def run(options: argparse.Namespace) -> int:
     if failed and len(paths) > 1:
         print_error("keras-fer", f"{failed} of {len(paths)} images failed")
     return 1 if failed else 0
+
+
+def _write(
+    options: argparse.Namespace,
+    paths: list[str],
+    model: keras.Model | OnnxModel,
+    detector: Detector,
+) -> int:
+    """Writes the results file, and prints what is in it."""
+    from keras_fer import bulk
+
+    results = bulk.predict(paths, options.out, model, detector)
+    path = printable(str(results.path))
+    images, found = _count(results.images, "image"), _count(results.faces, "face")
+    print_output(f"{path}: {images}, {found}")
+    if results.failed:
+        failed = f"{results.failed} of {results.images} images failed"
+        print_error("keras-fer", f"{failed}; see 'error' in {path}")
+    return 1 if results.failed else 0
 
 
 def sample_portrait() -> str:
@@ -178,38 +219,27 @@ def _load_detector(options: argparse.Namespace) -> Detector:
         with without_native_output():
             import keras  # noqa: F401
     try:
-        return faces.load_detector(options.detector)
+        name = None if options.detector == "none" else options.detector
+        return faces.load_detector(name)
     except ValueError as error:
         options.parser.error(one_line(error))
         raise  # `error` has ended the process.
-
-
-def _record(path: str, found: Sequence[Face], error: str | None) -> dict[str, Any]:
-    return {
-        "path": path,
-        "faces": [
-            {
-                "box": list(face.box),
-                "label": face.label,
-                "confidence": face.confidence,
-                "probabilities": face.probabilities,
-            }
-            for face in found
-        ],
-        "error": error,
-    }
 
 
 def _text(path: str, found: Sequence[Face]) -> str:
     path = printable(path)
     if not found:
         return f"{path}: no face found"
-    lines = [f"{path}: {len(found)} face{'s' if len(found) > 1 else ''}"]
+    lines = [f"{path}: {_count(len(found), 'face')}"]
     for face in found:
         x, y, width, height = face.box
         box = f"{width}x{height} at ({x}, {y})"
         lines.append(f"  {printable(str(face.label))} {face.confidence:.1%}  {box}")
     return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _methods(model: keras.Model) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,15 +133,50 @@ def classify_in(
 ) -> Analysis:
     """The second half of `analyze_in`: the expressions of faces that are known."""
     crops = _crops(model, image, faces, align)
-    if faces:
-        probabilities = _predict(model, crops).tolist()
-        faces = [
-            dataclasses.replace(
-                face, probabilities=dict(zip(model.labels, row, strict=True))
-            )
-            for face, row in zip(faces, probabilities, strict=True)
-        ]
-    return Analysis(image, faces, crops, align)
+    return Analysis(image, _classified(model, faces, crops), crops, align)
+
+
+def classify_many_in(
+    detected: Iterable[tuple[np.ndarray, list[Face]]],
+    model: keras.Model | OnnxModel,
+    align: bool = True,
+) -> list[list[Face]]:
+    """The expressions of the faces of several images, in one batch.
+
+    Args:
+        detected: Images, `(H, W, 3)` uint8 RGB, and their faces. Of an image, only the
+            crops are kept, at the model's input size.
+        model: See `analyze`.
+        align: See `crop`.
+
+    Returns:
+        For each image its faces, with probabilities.
+
+    Raises:
+        ValueError: See `predict_crops`.
+    """
+    faces, crops = [], []
+    for image, found in detected:
+        faces.append(found)
+        crops.append(_crops(model, image, found, align))
+    every = [face for found in faces for face in found]
+    batch = np.concatenate(crops) if crops else np.empty(0, np.uint8)
+    classified = iter(_classified(model, every, batch))
+    return [list(itertools.islice(classified, len(found))) for found in faces]
+
+
+def _classified(
+    model: keras.Model | OnnxModel, faces: list[Face], crops: np.ndarray
+) -> list[Face]:
+    """Faces with their probabilities."""
+    if not faces:
+        return []
+    return [
+        dataclasses.replace(
+            face, probabilities=dict(zip(model.labels, row, strict=True))
+        )
+        for face, row in zip(faces, _predict(model, crops).tolist(), strict=True)
+    ]
 
 
 def explain_faces(

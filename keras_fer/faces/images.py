@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import importlib
+import io
 import logging
 import os
 import pathlib
@@ -74,7 +75,7 @@ class ImageError(ValueError):
     """An image that cannot be used; the message is one line."""
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
     """Reads an image file.
 
     Grayscale, palette, CMYK and 16-bit images become 8-bit RGB; transparent images are
@@ -82,7 +83,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     frame is read, with a warning.
 
     Args:
-        path: An AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, whatever its name.
+        path: An AVIF, BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, whatever its name;
+            or the bytes of such a file.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -92,16 +94,21 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
             or damaged, or it has too many pixels: more than `MAX_PIXELS`, or fewer in
             a format whose decoder would need more than a gigabyte or a few seconds.
     """
-    path = os.fspath(path)
-    _check_file(path)
+    file: str | io.BytesIO
+    if isinstance(path, bytes):
+        name, file = "The image", io.BytesIO(path)
+    else:
+        file = os.fspath(path)
+        name = repr(file)
+        _check_file(file)
     for plugin in _PLUGINS:
         importlib.import_module(f"PIL.{plugin}")
     try:
         with warnings.catch_warnings():
             # Pillow's warnings are about details of the file that change nothing here.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, image)
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(file, image)
                 # MPO holds one photo and its preview: no animation.
                 animated = getattr(image, "is_animated", False)
                 animated = animated and image.format != "MPO"
@@ -110,22 +117,22 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
                     image.load()
                 rgb = _to_rgb(image)
     except ImageError as error:
-        raise ImageError(f"{path!r} {error}") from None
+        raise ImageError(f"{name} {error}") from None
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{path!r} is not an image in a format that is read: "
+            f"{name} is not an image in a format that is read: "
             f"{', '.join(FORMATS)}. Convert it to JPEG, PNG or WebP first."
         ) from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path!r} {_too_large()}") from error
+        raise ImageError(f"{name} {_too_large()}") from error
     except Exception as error:  # Damaged files raise errors of many kinds.
         reason = str(error).split("\n")[0] or type(error).__name__
         raise ImageError(
-            f"{path!r} is damaged: {reason.rstrip('.')}. Download or export it again."
+            f"{name} is damaged: {reason.rstrip('.')}. Download or export it again."
         ) from error
     if animated:
         warnings.warn(
-            f"{path!r} has several frames; only the first one is read.", stacklevel=2
+            f"{name} has several frames; only the first one is read.", stacklevel=2
         )
     return rgb
 
@@ -258,15 +265,17 @@ def _check_file(path: str) -> None:
         )
 
 
-def _check_size(path: str, image: Image.Image) -> None:
+def _check_size(file: str | io.BytesIO, image: Image.Image) -> None:
     """Bounds time and memory by what the header says, before anything is decoded."""
     pixels = image.width * image.height
     limit = MAX_PIXELS
     if image.format in ("AVIF", "WEBP"):
         limit = _MAX_BUFFERED
     elif image.format in ("JPEG", "MPO"):
-        with open(path, "rb") as file:
-            scans = count_scans(file.read())
+        if isinstance(file, str):
+            scans = count_scans(pathlib.Path(file).read_bytes())
+        else:
+            scans = count_scans(file.getvalue())
         if scans > MAX_SCANS:
             raise ImageError(
                 f"is a JPEG of {scans} scans; at most {MAX_SCANS} are read. Save it "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -73,12 +74,14 @@ class OnnxModel:
 
     Args:
         path: An `.onnx` file that `keras_fer.export` wrote.
-        threads: Number of threads; `None` for one per core.
+        threads: Number of threads; `None` for what the environment variable
+            OMP_NUM_THREADS says, or else one per core.
 
     Attributes:
         labels: Names of the outputs, in order.
         input_size: Side in pixels to which the graph resizes images.
         info: What the file says about itself, an `ExportInfo`.
+        sha256: Hash of the file.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -90,23 +93,12 @@ class OnnxModel:
         path = pathlib.Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r}.")
+        content = path.read_bytes()
+        self.sha256 = hashlib.sha256(content).hexdigest()
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError(
-                "ONNX Runtime is not installed. Install it with: pip install "
-                "onnxruntime"
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # Errors are raised; nothing is printed.
-        # Threads that wait busily take the cores from the detector and other work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = start_session(content, threads)
+        except ImportError:
+            raise
         except Exception as error:  # ONNX Runtime has no common class of errors.
             raise ValueError(
                 f"{str(path)!r} is damaged or not an ONNX model: "
@@ -161,6 +153,37 @@ class OnnxModel:
             for start in range(0, len(batch), batch_size)
         ]
         return np.concatenate(outputs)
+
+
+def start_session(content: bytes, threads: int | None = None) -> Any:
+    """Starts an `onnxruntime.InferenceSession`.
+
+    Args:
+        content: Of an ONNX file.
+        threads: See `OnnxModel`.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        Exception: The content is not an ONNX model; ONNX Runtime has no common class.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "ONNX Runtime is not installed. Install it with: pip install onnxruntime"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # Errors are raised; nothing is printed.
+    # Threads that wait busily take the cores from the detector and other work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is None:
+        # ONNX Runtime itself reads it in some builds only. Ray sets it per worker.
+        value = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(value) if value.isdecimal() else 0  # 0 means one per core.
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        content, options, providers=["CPUExecutionProvider"]
+    )
 
 
 def as_uint8(images: np.ndarray) -> npt.NDArray[np.uint8]:

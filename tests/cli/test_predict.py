@@ -300,6 +300,30 @@ def test_explain_without_an_attention_layer(run, tmp_path, portrait, monkeypatch
     }
 
 
+def test_out_writes_a_file_and_says_what_is_in_it(run, tmp_path, portrait):
+    (tmp_path / "text.jpg").write_text("not an image")
+    out = tmp_path / "results.csv"
+    arguments = ("predict", portrait, tmp_path, "--out", out)
+    for _ in range(2):  # The second run finds everything finished.
+        status, output, errors = run(*arguments)
+        assert (status, output) == (1, f"{out}: 2 images, 1 face\n")
+        assert errors == f"keras-fer: 1 of 2 images failed; see 'error' in {out}\n"
+    header, first, second = out.read_text().splitlines()
+    assert first.startswith(f"{portrait},0,") and "text.jpg" in second
+    before = out.read_bytes()
+    status, output, errors = run(*arguments, "--detector", "none")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert "another detector: 'mtcnn', not 'none'" in errors
+    assert out.read_bytes() == before
+
+
+def test_crops_need_no_detector(run, tmp_path):
+    Image.new("RGB", (48, 40), "gray").save(tmp_path / "a.png")
+    status, output, _ = run("predict", tmp_path, "--detector", "none", "--json")
+    (face,) = json.loads(output)["faces"]
+    assert (status, face["box"]) == (0, [0, 0, 48, 40])
+
+
 def test_no_face_is_said(run, tmp_path):
     Image.new("RGB", (200, 200), "white").save(tmp_path / "blank.png")
     status, output, _ = run("predict", tmp_path / "blank.png")
@@ -324,6 +348,8 @@ def test_the_first_frame_of_an_animation_is_said(run, tmp_path):
         (["info", "patt"], "Unknown model"),
         (["predict", "--nonsense"], "--nonsense"),
         (["predict", "--explain"], "needs --save DIR"),
+        (["predict", "--out", "r.txt"], "--out must end in .parquet, .csv, .jsonl"),
+        (["predict", "--out", "r.csv", "--json"], "instead of --json and --save"),
     ],
 )
 def test_wrong_usage(run, arguments, message):

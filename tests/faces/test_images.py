@@ -86,6 +86,22 @@ def test_bomb_is_refused_before_decoding(tmp_path, side):
         assert f"at most {MAX_PIXELS:,} are read" in refused(path)
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
+def test_bytes_are_read_like_their_file(tmp_path, portrait, kind):
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(portrait).save(path)
+    content = path.read_bytes()
+    np.testing.assert_array_equal(read_image(content), read_image(path))
+    with pytest.raises(ImageError, match="^The image is damaged: "):
+        read_image(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_bytes_that_are_no_image(content):
+    with pytest.raises(ImageError, match="^The image is not an image in a format"):
+        read_image(content)
+
+
 def test_cmyk(tmp_path):
     path = tmp_path / "cmyk.jpg"
     Image.new("RGB", (16, 16), (200, 30, 60)).convert("CMYK").save(path, quality=98)

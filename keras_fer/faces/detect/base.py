@@ -59,6 +59,7 @@ class Detector:
             score; and its landmarks `(5, 2)`. All are floats in pixels of that image.
         min_confidence: Default of the lowest score; `None` without scores.
         long_side: Larger images are scaled down to that; `None` for the default.
+        sha256: Hash of the file of YuNet; `None` for the others.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Detector:
     ]
     min_confidence: float | None = None
     long_side: float | None = None
+    sha256: str | None = None
 
 
 def import_package(package: str) -> ModuleType:

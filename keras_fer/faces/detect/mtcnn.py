@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from keras_fer.faces.detect.base import Detection, Detector, import_package
+from keras_fer.runtime.onnx import start_session
 
 # Side of the area that the first network sees, the distance between two such areas, and
 # the factor between two scales.
@@ -257,7 +258,7 @@ def load_network(name: str) -> Any:
 
     The cache is the folder that KERAS_FER_CACHE names, by default `~/.cache/keras_fer`.
     """
-    onnxruntime = import_package("onnxruntime")
+    import_package("onnxruntime")
     spec = importlib.util.find_spec("mtcnn")
     if spec is None or not spec.submodule_search_locations:
         import_package("mtcnn")
@@ -269,18 +270,8 @@ def load_network(name: str) -> Any:
     file = (
         pathlib.Path(cache).expanduser() / f"mtcnn_{name}_{digest[:16]}_{_VERSION}.onnx"
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # Threads that wait busily take the cores from OpenCV and from other work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-
-    def session(model: bytes) -> Any:
-        return onnxruntime.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
-
     try:
-        return session(file.read_bytes())
+        return start_session(file.read_bytes())
     except Exception:  # Not there, or damaged: ONNX Runtime has no common error.
         model = _convert(name, source)
         try:
@@ -291,7 +282,7 @@ def load_network(name: str) -> Any:
                 os.replace(partial, file)
         except OSError:
             pass  # A cache that cannot be written costs time alone.
-        return session(model)
+        return start_session(model)
 
 
 def _convert(name: str, source: pathlib.Path) -> bytes:

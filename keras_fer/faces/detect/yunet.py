@@ -71,6 +71,7 @@ def load(path: str) -> Detector:
         )
     with open(path, "rb") as file:
         model = file.read()
+    digest = hashlib.sha256(model).hexdigest()
     try:
         # YuNet's authors publish it with a dynamic input, which OpenCV 4 refuses. Its
         # graph depends on the batch size alone: fixed, it takes images of any size.
@@ -89,7 +90,8 @@ def load(path: str) -> Detector:
             f"OpenCV cannot read {path!r} as YuNet. Pass a YuNet .onnx file; one with "
             "a dynamic input also needs: pip install onnx"
         ) from error
-    return Detector("yunet", functools.partial(_run, detector), min_confidence=0.7)
+    run = functools.partial(_run, detector)
+    return Detector("yunet", run, min_confidence=0.7, sha256=digest)
 
 
 def _run(
