@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from keras_fer.runtime.onnx import METADATA, ExportInfo, as_uint8
+from keras_fer.runtime.exported import METADATA, ExportInfo, as_uint8
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
