@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +29,13 @@ _PRECISIONS = {
     "saved_model": ("float32",),
     "openvino": ("float32", "float16"),
 }
+# Packages beside Keras and TensorFlow, and the extra that has them.
+_PACKAGES = {
+    "onnx": (("onnx", "tf2onnx"), "export"),
+    "litert": ((), "export"),
+    "saved_model": ((), "export"),
+    "openvino": (("onnx", "tf2onnx", "openvino"), "openvino"),
+}
 
 
 def export(
@@ -36,7 +44,7 @@ def export(
     format: Format = "onnx",
     precision: Precision = "float32",
     *,
-    calibration: np.ndarray | None = None,
+    calibration: np.ndarray | Sequence[np.ndarray] | None = None,
     overwrite: bool = False,
 ) -> pathlib.Path:
     """Exports a model to a file that needs neither Keras nor this package.
@@ -48,24 +56,32 @@ def export(
     `assets.extra/keras_fer.json`).
 
     Args:
-        model: A model of this package, or what `keras_fer.zoo.load` takes.
-        path: File to write; a folder for `"saved_model"`.
+        model: A model of this package, a `.keras` file of one, or a name or address
+            that `keras_fer.zoo.load` takes.
+        path: File to write; a folder for `"saved_model"`. It ends in `.onnx`,
+            `.tflite`, `.xml` (OpenVINO, which writes a `.bin` file beside it) or, for
+            a folder, in none of them.
         format: `"onnx"`, `"litert"`, `"saved_model"` or `"openvino"`.
         precision: `"float32"`; `"float16"` stores weights in half precision, which
             takes half the room, and computes in float32; `"int8"` quantizes weights
             and activations after training and needs `calibration`.
         calibration: Face images like those the model will see, 0–255,
-            `(N, H, W, 1 or 3)`; a hundred or more.
-        overwrite: Whether to replace an existing file.
+            `(N, H, W, 1 or 3)`, or a sequence of `(H, W, 1 or 3)` of different sizes;
+            a hundred or more.
+        overwrite: Whether to replace an existing file, or a SavedModel's folder. Other
+            folders are never replaced.
 
     Returns:
         The path.
 
     Raises:
         FileExistsError: The path exists, and `overwrite` is off.
+        FileNotFoundError: There is no such model, or no folder for the path.
         ImportError: A package that the format needs is not installed.
         OSError: The path cannot be written. An existing file is left as it was.
-        ValueError: An argument is unknown, or the combination is not supported.
+        RuntimeError: Keras runs on another backend than TensorFlow.
+        ValueError: An argument is unknown, the combination is not supported, or the
+            model cannot be read.
     """
     path = pathlib.Path(path)
     if format not in SUFFIXES:
@@ -85,17 +101,13 @@ def export(
             "calibration must be given for precision='int8', and only for that, got "
             f"{'none' if calibration is None else 'some'} for {precision!r}."
         )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} exists. Pass overwrite=True to replace it."
-        )
-    if calibration is not None:
-        calibration = as_uint8(np.asarray(calibration))
-    loaded, source = _load(model)
+    _check_free(path, format, overwrite)
+    _check_installed(format)
+    faces = None if calibration is None else _faces(calibration)
     with _replacing(path) as partial:
-        _WRITERS[format](
-            loaded, partial, describe(loaded, source, precision), calibration
-        )
+        loaded, source = _load(model)
+        batch = None if faces is None else _stack(faces, loaded.input_size)
+        _WRITERS[format](loaded, partial, describe(loaded, source, precision), batch)
     return path
 
 
@@ -132,13 +144,47 @@ class Source:
 
 
 def _load(model: Any) -> tuple[ExpressionClassifier, Source | None]:
-    import keras_fer
+    import keras
 
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"Models are exported through TensorFlow, and Keras runs on {backend}. Set "
+            "KERAS_BACKEND=tensorflow; a saved model loads on either."
+        )
     if not isinstance(model, (str, os.PathLike)):
         return model, None
-    facts = keras_fer.zoo.info(os.fspath(model))
-    loaded = keras_fer.zoo.load(os.fspath(model))
-    return loaded, Source(facts.name, facts.license, facts.sha256)
+    name = os.fspath(model)
+    if name.endswith(".keras"):
+        from keras_fer.models.saved import load_saved
+
+        return load_saved(name), None
+    import keras_fer
+
+    facts = keras_fer.zoo.info(name)
+    loaded = keras_fer.zoo.load(name)
+    return loaded, Source(facts.name or name, facts.license or None, facts.sha256)
+
+
+def _faces(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Checked images for calibration."""
+    if not len(images):
+        raise ValueError("calibration must have images, got none.")
+    if isinstance(images, np.ndarray):
+        return list(as_uint8(images))
+    return [as_uint8(np.asarray(image)[None])[0] for image in images]
+
+
+def _stack(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """A batch of images; those of different sizes become squares of `size`."""
+    from PIL import Image
+
+    if len({image.shape for image in images}) > 1:
+        side = (size, size)
+        images = [
+            np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR))
+            for image in images
+        ]
+    return np.stack(images)
 
 
 def describe(
@@ -161,6 +207,33 @@ def describe(
         precision=precision,
         keras_fer=__version__,
     )
+
+
+def _check_free(path: pathlib.Path, format: Format, overwrite: bool) -> None:
+    """Raises an error if the export would replace what it must not."""
+    outputs = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+    for output in filter(os.path.lexists, outputs):
+        if not overwrite:
+            raise FileExistsError(
+                f"{str(output)!r} exists. Pass overwrite=True or --overwrite to "
+                "replace it."
+            )
+        saved_model = (output / "saved_model.pb").is_file()
+        if output.is_dir() and not (format == "saved_model" and saved_model):
+            raise FileExistsError(
+                f"{str(output)!r} is a folder, which is not replaced. Choose another "
+                "path, or delete the folder."
+            )
+
+
+def _check_installed(format: Format) -> None:
+    packages, extra = _PACKAGES[format]
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(
+                f"This export needs {package!r}, which is not installed. Install it "
+                f'with: pip install "keras-fer[{extra}]"'
+            )
 
 
 @contextlib.contextmanager
@@ -190,26 +263,14 @@ def _signature() -> list[Any]:
     return [keras.InputSpec(dtype="uint8", shape=(None, None, None, 3), name="image")]
 
 
-def _import(package: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"This export needs {package!r}, which is not installed. Install it with: "
-            f'pip install "keras-fer[{extra}]"'
-        ) from error
-
-
 def _onnx(
     model: ExpressionClassifier,
     path: pathlib.Path,
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    onnx = _import("onnx", "export")
-    _import("tf2onnx", "export")
+    import onnx
+
     with _quiet():
         model.export(
             str(path), format="onnx", input_signature=_signature(), verbose=False
@@ -291,7 +352,8 @@ def _litert(
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    tf = _import("tensorflow", "export")
+    import tensorflow as tf
+
     options: dict[str, Any] = {}
     if info.precision != "float32":
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
@@ -354,7 +416,8 @@ def _openvino(
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    openvino = _import("openvino", "openvino")
+    import openvino
+
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.onnx"
         full = ExportInfo(**{**vars(info), "precision": "float32"})
