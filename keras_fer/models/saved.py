@@ -23,8 +23,8 @@ def load_saved(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, has code (as a `Lambda` layer does), holds another
-            kind of model, or has weights with NaN or infinity.
+        ValueError: The file is damaged, has code (as a `Lambda` layer does), holds
+            another kind of model, or has weights with NaN or infinity.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
