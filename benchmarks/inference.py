@@ -174,7 +174,7 @@ def export_peer(path, format, folder):
     target = pathlib.Path(folder) / f"{PEER}-float32{exports.SUFFIXES[format]}"
     if not target.exists():
         signature = [
-            keras.InputSpec((None, PEER_SIDE, PEER_SIDE, 1), "float32", name="face")
+            keras.InputSpec("float32", (None, PEER_SIDE, PEER_SIDE, 1), name="face")
         ]
         network = peer_network(path)
         # Its input is a list of one; the export shall take one tensor.
@@ -438,6 +438,9 @@ def plot(result, path):
                 ylabel="accuracy, %",
                 title=f"public test, {title[dataset]}",
             )
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("{x:g}")
+            axes.tick_params(axis="x", which="minor", labelsize=7)
             axes.grid(alpha=0.3)
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=7)

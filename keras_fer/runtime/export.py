@@ -317,7 +317,11 @@ def _store_half(network: Any) -> None:
 
 
 def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None:
-    """Post-training quantization to int8, per channel, of convolutions and matmuls."""
+    """Post-training quantization to int8, per channel, of all convolutions but one.
+
+    The first one keeps float32: its input has few channels, so that it takes little
+    time, and its rounding errors would reach every layer.
+    """
     import onnx
     from onnxruntime import quantization
 
@@ -333,6 +337,8 @@ def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None
     source = path.with_name("float32.onnx")
     onnx.save(network, source)
     quantization.quant_pre_process(source, source, skip_symbolic_shape=True)
+    nodes = onnx.load(source).graph.node
+    first = next((node.name for node in nodes if node.op_type == "Conv"), None)
     quantization.quantize_static(
         source,
         path,
@@ -340,8 +346,10 @@ def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
         op_types_to_quantize=["Conv"],
+        nodes_to_exclude=[first] if first else None,
         activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
+        # Signed ones saturate on processors with AVX2 that lack VNNI.
+        weight_type=quantization.QuantType.QUInt8,
     )
     source.unlink()
 
@@ -354,27 +362,54 @@ def _litert(
 ) -> None:
     import tensorflow as tf
 
-    options: dict[str, Any] = {}
-    if info.precision != "float32":
-        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-    if info.precision == "float16":
-        options["target_spec"] = {"supported_types": [tf.float16]}
     if calibration is not None:
-
-        def faces() -> Iterator[list[np.ndarray]]:
-            for face in calibration:
-                yield [face[None]]
-
-        options["representative_dataset"] = faces
-    with _quiet():
-        model.export(
-            str(path),
-            format="litert",
-            input_signature=_signature(),
-            verbose=False,
-            **options,
-        )
+        with _quiet():
+            path.write_bytes(_quantized_litert(model, calibration))
+    else:
+        options: dict[str, Any] = {}
+        if info.precision == "float16":
+            options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+            options["target_spec"] = {"supported_types": [tf.float16]}
+        with _quiet():
+            model.export(
+                str(path),
+                format="litert",
+                input_signature=_signature(),
+                verbose=False,
+                **options,
+            )
     _add_metadata(path, info)
+
+
+def _quantized_litert(model: ExpressionClassifier, calibration: np.ndarray) -> bytes:
+    """The same as int8: post-training quantization of convolutions and dense layers.
+
+    All else stays float32, above all the resizing: its weights depend on the size of
+    the image, and calibration sees one size.
+    """
+    import tensorflow as tf
+
+    from keras_fer._compat import litert_operators, with_constants
+
+    def faces() -> Iterator[list[np.ndarray]]:
+        for face in calibration:
+            yield [face[None]]
+
+    graph = tf.function(lambda image: model(image, training=False))
+    image = tf.TensorSpec((None, None, None, 3), tf.uint8, "image")
+    graph = with_constants(graph.get_concrete_function(image))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = faces
+    quantized = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=[name for name in litert_operators() if name not in quantized]
+    )
+    # The debugger is the public way to quantize some operators and not others.
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=faces, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 def _add_metadata(path: pathlib.Path, info: ExportInfo) -> None:
