@@ -11,12 +11,13 @@ Keras model.
   trained for, and `agreement`, the share of these faces that get the same label as from
   Keras.
 - `batch_independence`: the largest change of a probability between 64 faces in one
-  batch and one by one, in another order.
+  batch and one by one, in another order. At most 1e-5; of int8, whose activations may
+  be rounded to the next step, 0.02.
 
 int8 is calibrated with 500 images of the training split, evenly spaced. OpenVINO is
 left out where it is not installed.
 
-Exit status: 0; 1 if float32 differs by more than 1e-4, or a batch is not independent.
+Exit status: 0; 1 if float32 differs by more than 1e-4 or a batch matters more.
 """
 
 import argparse
@@ -37,6 +38,10 @@ from zoo.target import find
 # Height and width: smaller, larger and other shapes than what models resize to.
 SIZES = ((9, 9), (48, 48), (31, 77), (96, 96), (200, 150))
 TOLERANCE = 1e-4
+
+# Runtimes sum in another order at another batch size. In int8, the last digit can
+# decide to which step an activation is rounded.
+INT8_STEP = 0.02
 
 
 def golden_batch(size):
@@ -153,8 +158,7 @@ def problems(models):
             largest = max(row["difference"].values())
             if row["precision"] == "float32" and largest > TOLERANCE:
                 found.append(f"{what} differs from Keras by {largest}")
-            # A rounded activation may fall on the other side: a step of int8.
-            allowed = 1e-5 if row["precision"] != "int8" else TOLERANCE
+            allowed = INT8_STEP if row["precision"] == "int8" else 1e-5
             if row["batch_independence"] > allowed:
                 change = row["batch_independence"]
                 found.append(f"{what} changes by {change} with the batch")

@@ -59,12 +59,14 @@ def export(
         model: A model of this package, a `.keras` file of one, or a name or address
             that `keras_fer.zoo.load` takes.
         path: File to write; a folder for `"saved_model"`. It ends in `.onnx`,
-            `.tflite`, `.xml` (OpenVINO, which writes a `.bin` file beside it) or, for
-            a folder, in none of them.
+            `.tflite` or `.xml` (OpenVINO, which writes a `.bin` file beside it); a
+            folder does not.
         format: `"onnx"`, `"litert"`, `"saved_model"` or `"openvino"`.
         precision: `"float32"`; `"float16"` stores weights in half precision, which
             takes half the room, and computes in float32; `"int8"` quantizes weights
-            and activations after training and needs `calibration`.
+            and activations of convolutions after training and needs `calibration`. A
+            prediction of int8 may change with the batch size by a rounding step, up to
+            about 0.01.
         calibration: Face images like those the model will see, 0–255,
             `(N, H, W, 1 or 3)`, or a sequence of `(H, W, 1 or 3)` of different sizes;
             a hundred or more.
@@ -93,9 +95,13 @@ def export(
             f"precision must be one of {', '.join(_PRECISIONS[format])} for {format}, "
             f"got {precision!r}."
         )
-    if path.suffix != SUFFIXES[format]:
-        expected = f"end in {SUFFIXES[format]}" if SUFFIXES[format] else "be a folder"
-        raise ValueError(f"path must {expected} for {format}, got {str(path)!r}.")
+    if format == "saved_model":
+        if path.suffix in SUFFIXES.values() and path.suffix:
+            raise ValueError(f"path must be a folder for {format}, got {str(path)!r}.")
+    elif path.suffix != SUFFIXES[format]:
+        raise ValueError(
+            f"path must end in {SUFFIXES[format]} for {format}, got {str(path)!r}."
+        )
     if (precision == "int8") != (calibration is not None):
         raise ValueError(
             "calibration must be given for precision='int8', and only for that, got "

@@ -108,9 +108,9 @@ def test_int8_takes_a_third_of_the_room(model, files, photos, format, runtime):
         images = batch(size)
         difference = exported.predict(images) - model.predict(images, verbose=0)
         assert np.abs(difference).mean() < 0.1
-        # Batch independence.
+        # Batch independence, up to activations that are rounded to the next step.
         alone = np.concatenate([exported.predict(image[None]) for image in images])
-        np.testing.assert_allclose(alone, exported.predict(images), atol=1e-5)
+        np.testing.assert_allclose(alone, exported.predict(images), atol=0.02)
 
 
 def test_what_the_file_says(model, files):
@@ -174,7 +174,7 @@ def test_a_failed_export_leaves_the_old_file(model, tmp_path, monkeypatch):
 
 @pytest.mark.medium
 def test_overwrite(model, tmp_path):
-    path = tmp_path / "model"
+    path = tmp_path / "model.v1"
     for _ in range(2):
         export(model, path, "saved_model", overwrite=True)
     assert (path / "saved_model.pb").is_file() and [*tmp_path.iterdir()] == [path]
@@ -187,6 +187,7 @@ def test_overwrite(model, tmp_path):
         ({"path": "a.onnx", "precision": "int4"}, "precision must be one of float32"),
         ({"path": "a", "format": "saved_model", "precision": "int8"}, "saved_model"),
         ({"path": "a.pb"}, "path must end in .onnx"),
+        ({"path": "a.xml", "format": "saved_model"}, "path must be a folder"),
         ({"path": "a.onnx", "precision": "int8"}, "calibration must be given"),
         ({"path": "a.onnx", "calibration": np.zeros((1, 8, 8, 3))}, "calibration"),
         (
