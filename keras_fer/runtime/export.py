@@ -139,7 +139,7 @@ class Source:
     """Where the weights of an exported model are from.
 
     Attributes:
-        preset: Name of the preset.
+        preset: Name of the preset, or the address of a repository at its commit.
         license: License of the weights.
         sha256: SHA-256 of the weights file.
     """
@@ -167,8 +167,11 @@ def _load(model: Any) -> tuple[ExpressionClassifier, Source | None]:
     import keras_fer
 
     facts = keras_fer.zoo.info(name)
-    loaded = keras_fer.zoo.load(name)
-    return loaded, Source(facts.name or name, facts.license or None, facts.sha256)
+    # What a repository calls itself is no preset of ours.
+    address = f"hf://{facts.repo}@{facts.revision}"
+    known = address if name.startswith("hf://") else facts.name
+    loaded = keras_fer.zoo.load(known)
+    return loaded, Source(known, facts.license or None, facts.sha256)
 
 
 def _faces(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:

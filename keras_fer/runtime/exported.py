@@ -28,9 +28,10 @@ class ExportInfo:
         labels: Names of the outputs, in order.
         input: What the model expects, in words.
         input_size: Side in pixels to which the graph resizes images.
-        preset: Name of the preset, or `None` for other models.
+        preset: Name of the preset, `"hf://user/repo@commit"`, or `None` for other
+            models.
         license: License of the weights.
-        weights_sha256: SHA-256 of the weights file of a preset, or `None`.
+        weights_sha256: SHA-256 of the weights file, or `None` for other models.
         precision: `"float32"`, `"float16"` or `"int8"`.
         keras_fer: Version of the package that exported it.
     """

@@ -1,3 +1,6 @@
+import hashlib
+import os
+import subprocess
 import sys
 
 import keras
@@ -6,8 +9,11 @@ import pytest
 from PIL import Image
 
 from keras_fer import zoo
+from keras_fer.hub import release
 from keras_fer.models import PAttLite
+from keras_fer.models.saved import load_saved
 from keras_fer.runtime import LiteRTModel, OnnxModel
+from tests.hub_server import HubServer
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow"
@@ -63,6 +69,32 @@ def test_a_saved_model(run, tmp_path, saved, images):
     assert exported.labels == ("calm", "tense") and exported.info.preset is None
     expected = keras.saving.load_model(saved).predict(images, verbose=0)
     np.testing.assert_allclose(exported.predict(images), expected, atol=1e-5)
+
+
+@tensorflow_only
+@pytest.mark.medium
+def test_a_model_of_the_hub(saved, tmp_path):
+    """In a process of its own: the client reads its settings at import."""
+    release.write(
+        load_saved(saved), tmp_path / "release", {}, "---\nlicense: mit\n---\n"
+    )
+    files = {path.name: path.read_bytes() for path in (tmp_path / "release").iterdir()}
+    path = tmp_path / "model.onnx"
+    with HubServer() as server:
+        server.add_repo("user/repo", files)
+        command = [sys.executable, "-m", "keras_fer.cli", "export", "hf://user/repo"]
+        process = subprocess.run(
+            [*command, str(path)],
+            env={**os.environ, **server.environment(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+        )
+    assert process.returncode == 0, process.stderr
+    exported = OnnxModel(path)
+    assert exported.labels == ("calm", "tense")
+    digest = hashlib.sha256(files[release.WEIGHTS]).hexdigest()
+    assert exported.info.preset == "hf://user/repo"
+    assert exported.info.weights_sha256 == digest
 
 
 @tensorflow_only

@@ -120,6 +120,7 @@ def test_what_the_file_says(model, files):
     assert info.preset is None and info.keras_fer == keras_fer.__version__
 
 
+@pytest.mark.medium
 def test_a_litert_file_says_the_same(model, files):
     from tensorflow.lite.tools import flatbuffer_utils
 
