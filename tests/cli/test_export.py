@@ -75,13 +75,12 @@ def test_a_saved_model(run, tmp_path, saved, images):
 @pytest.mark.medium
 def test_a_model_of_the_hub(saved, tmp_path):
     """In a process of its own: the client reads its settings at import."""
-    release.write(
-        load_saved(saved), tmp_path / "release", {}, "---\nlicense: mit\n---\n"
-    )
+    card = "---\nlicense: mit\n---\n"
+    release.write(load_saved(saved), tmp_path / "release", {}, card)
     files = {path.name: path.read_bytes() for path in (tmp_path / "release").iterdir()}
     path = tmp_path / "model.onnx"
     with HubServer() as server:
-        server.add_repo("user/repo", files)
+        commit = server.add_repo("user/repo", files)
         command = [sys.executable, "-m", "keras_fer.cli", "export", "hf://user/repo"]
         process = subprocess.run(
             [*command, str(path)],
@@ -93,7 +92,7 @@ def test_a_model_of_the_hub(saved, tmp_path):
     exported = OnnxModel(path)
     assert exported.labels == ("calm", "tense")
     digest = hashlib.sha256(files[release.WEIGHTS]).hexdigest()
-    assert exported.info.preset == "hf://user/repo"
+    assert exported.info.preset == f"hf://user/repo@{commit}"
     assert exported.info.weights_sha256 == digest
 
 
