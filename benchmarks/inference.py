@@ -26,7 +26,7 @@ for all. Keras is called by `predict_on_batch`, which is faster than `predict`.
 - `spinning`: whether ONNX Runtime's threads wait busily.
 - `cold_start`: `keras-fer predict` on the sample portrait, in a new process each time.
 
-int8 is calibrated with 500 images of the training split.
+int8 is calibrated with up to 500 images of the training split.
 """
 
 import argparse

@@ -14,8 +14,8 @@ Keras model.
   batch and one by one, in another order. At most 1e-5; of int8, whose activations may
   be rounded to the next step, 0.02.
 
-int8 is calibrated with 500 images of the training split, evenly spaced. OpenVINO is
-left out where it is not installed.
+int8 is calibrated with up to 500 images of the training split, evenly spaced. OpenVINO
+is left out where it is not installed.
 
 Exit status: 0; 1 if float32 differs by more than 1e-4 or a batch matters more.
 """
