@@ -476,9 +476,34 @@ def _openvino(
         file = pathlib.Path(folder) / "model.onnx"
         full = ExportInfo(**{**vars(info), "precision": "float32"})
         _onnx(model, file, full, None)
+        _keep_attention(file)
         network = openvino.convert_model(str(file))
     network.set_rt_info(info.to_json(), [METADATA])
     openvino.save_model(network, path, compress_to_fp16=info.precision == "float16")
+
+
+def _keep_attention(path: pathlib.Path) -> None:
+    """Keeps OpenVINO from fusing attention, which it does along the wrong axes.
+
+    It recognizes softmax between two products; clipping to 0–1, where the softmax is
+    anyway, hides it. Seen with OpenVINO 2026.4.
+    """
+    import onnx
+
+    network = onnx.load(path)
+    limits = [
+        onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [value])
+        for name, value in (("softmax_min", 0.0), ("softmax_max", 1.0))
+    ]
+    network.graph.initializer.extend(limits)
+    for index, node in reversed(list(enumerate(network.graph.node))):
+        name = node.output[0]
+        if node.op_type == "Softmax" and name != network.graph.output[0].name:
+            node.output[0] = f"{name}_softmax"
+            inputs = [node.output[0], "softmax_min", "softmax_max"]
+            clip = onnx.helper.make_node("Clip", inputs, [name])
+            network.graph.node.insert(index + 1, clip)
+    onnx.save(network, path)
 
 
 _WRITERS = {

@@ -83,6 +83,17 @@ def test_saved_model_equals_keras(model, files):
 
 
 @pytest.mark.medium
+def test_openvino_equals_keras(model, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    path = export(model, tmp_path / "model.xml", "openvino")
+    compiled = openvino.compile_model(str(path), "CPU")
+    for size in SIZES:
+        images = batch(size)
+        expected = model.predict(images, verbose=0)
+        np.testing.assert_allclose(compiled(images)[0], expected, atol=1e-5)
+
+
+@pytest.mark.medium
 def test_half_precision_takes_half_the_room(model, files, photos):
     full, half = files("onnx", "float32"), files("onnx", "float16")
     assert os.path.getsize(half) < 0.55 * os.path.getsize(full)
