@@ -32,7 +32,10 @@ DATASETS = [
 MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
 SCHEMA = ["jsonschema>=4.25"]  # of presets and results
 TRAIN = [*DATASETS, *MEASURE, *SCHEMA, "tensorboard>=2.20"]
-EXPORT = ["tf2onnx>=1.17,<1.18"]  # Keras exports to ONNX through it
+EXPORT = [
+    "tf2onnx>=1.17,<1.18",  # Keras exports to ONNX through it
+    "ai-edge-litert>=2.3",  # runs LiteRT files
+]
 OPENVINO = [*EXPORT, "openvino>=2025.3"]
 BULK = ["pyarrow>=23"]  # Parquet
 RAY = [*BULK, "ray[data]>=2.60"]

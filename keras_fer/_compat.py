@@ -157,3 +157,25 @@ def is_validation_of_fit(options: dict[str, Any]) -> bool:
         options: Keyword arguments of `evaluate`.
     """
     return bool(options.get("_use_cached_eval_dataset"))
+
+
+def with_constants(function: Any) -> Any:
+    """A concrete function of TensorFlow whose variables are constants of the graph.
+
+    The calibrator of LiteRT cannot read variables.
+    Tested with TensorFlow 2.21 (`convert_variables_to_constants_v2`).
+    """
+    from tensorflow.python.framework import convert_to_constants
+
+    return convert_to_constants.convert_variables_to_constants_v2(function)
+
+
+def litert_operators() -> list[str]:
+    """Names of the operators of LiteRT.
+
+    Tested with TensorFlow 2.21 (`schema_py_generated`).
+    """
+    from tensorflow.lite.python import schema_py_generated
+
+    names = vars(schema_py_generated.BuiltinOperator)
+    return [name for name, code in names.items() if isinstance(code, int)]

@@ -190,3 +190,23 @@ def test_fit_says_that_it_validates():
     model.fit(x, x, validation_data=(x, x), epochs=2, verbose=0)
     model.evaluate(x, x, verbose=0)
     assert seen == [True, True, False]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow"
+)
+def test_variables_become_constants():
+    import tensorflow as tf
+
+    three = tf.Variable(3.0)
+    function = tf.function(lambda x: x * three)
+    graph = function.get_concrete_function(tf.TensorSpec((), "float32"))
+    frozen = _compat.with_constants(graph)
+    three.assign(4.0)
+    assert float(frozen(tf.constant(2.0))[0]) == 6
+
+
+def test_operators_of_litert():
+    pytest.importorskip("tensorflow")
+    expected = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "DIV"}
+    assert expected < {*_compat.litert_operators()}

@@ -15,6 +15,7 @@ from zoo.shelf import CORRUPTIONS, ROOT, Shelf
 
 SHELF = Shelf()
 RESULTS = SHELF.results
+BENCHMARKS = ROOT / "benchmarks" / "results"
 FACTS = pathlib.Path(__file__).with_name("facts.toml")
 OUT_OF_SCOPE = pathlib.Path(__file__).with_name("out_of_scope.md")
 
@@ -121,8 +122,7 @@ def privileged():
 
 def crop_margin():
     """Each detector's best margin, and how near the one in use comes to it."""
-    path = ROOT / "benchmarks" / "results" / "crop_margin.json"
-    result = json.loads(path.read_text())
+    result = json.loads((BENCHMARKS / "crop_margin.json").read_text())
     rows = []
     for best in result["best"]:
         (used,) = (
@@ -141,6 +141,65 @@ def crop_margin():
         )
     header = ["detector", "faces found", "best margin", "same label", "same label at 0"]
     return markdown(header, rows)
+
+
+def inference(path=BENCHMARKS / "inference.json"):
+    """Time, accuracy and size of every preset on every runtime, and of the peer.
+
+    Args:
+        path: The result of `benchmarks.inference`.
+    """
+    if not pathlib.Path(path).is_file():
+        return "Not measured yet."
+    result = json.loads(pathlib.Path(path).read_text())
+    batches = [str(batch) for batch in (1, 32) if batch in result["batches"]]
+    rows = []
+    for row in result["rows"]:
+        if row["spinning"]:
+            continue
+        cells = []
+        for batch in batches:
+            time = row["ms"][batch]
+            cells.append(
+                f"{time['median']:.2f} ({time['min']:.2f} to {time['max']:.2f})"
+            )
+            ratio = row["ratio_to_peer"]
+            cells.append(f"{ratio[batch]['median']:.2f}" if ratio else "-")
+        cells.append(f"{row['share'][batches[-1]]['median']:.0%}")
+        cells += [f"{value:.1f}" for value in row["accuracy"].values()]
+        cells.append(f"{row['bytes'] / 1e6:.2f}")
+        cells.append(f"{row['peak_mib']:.0f}" if row["peak_mib"] else "-")
+        rows.append([f"`{row['model']}`", row["runtime"], row["precision"], *cells])
+    header = ["model", "runtime", "precision"]
+    for batch in batches:
+        faces = "one face" if batch == "1" else f"{batch} faces"
+        header += [f"{faces}, ms", "to peer"]
+    header += ["share", "FER2013 %", "FER+ %", "MB", "peak MiB"]
+    return markdown(header, rows)
+
+
+def parity():
+    """Every format and precision beside Keras, the worst of all presets."""
+    models = json.loads((BENCHMARKS / "parity.json").read_text())["models"].values()
+    rows = []
+    for same in zip(*(model["rows"] for model in models), strict=True):
+        changes = [
+            row["accuracy"] - model["accuracy"]
+            for row, model in zip(same, models, strict=True)
+        ]
+        rows.append(
+            [
+                same[0]["format"],
+                same[0]["precision"],
+                f"{max(max(row['difference'].values()) for row in same):.0e}",
+                f"{min(row['agreement'] for row in same):.1f}",
+                f"{min(changes):+.1f} to {max(changes):+.1f}",
+                f"{min(row['bytes'] for row in same) / 1e6:.1f} to "
+                f"{max(row['bytes'] for row in same) / 1e6:.1f}",
+            ]
+        )
+    header = ["format", "precision", "largest difference", "same label %"]
+    return markdown([*header, "accuracy, points", "MB"], rows)
 
 
 def out_of_scope():
@@ -173,6 +232,8 @@ TABLES = {
         privileged,
         batch_dependence,
         crop_margin,
+        inference,
+        parity,
         out_of_scope,
     )
 }

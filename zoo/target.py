@@ -51,24 +51,9 @@ class EvaluationTarget:
         """
         if self.file is None:
             return keras_fer.zoo.load(self.model, self.weights)
-        import keras
+        from keras_fer.models.saved import load_saved
 
-        from keras_fer.models.classifier import ExpressionClassifier
-
-        try:
-            model = keras.saving.load_model(self.file)
-        except Exception as error:  # A damaged file can raise whatever its reader does.
-            raise ValueError(
-                f"No model can be read from {str(self.file)!r}. Pass a file that "
-                f"`model.save` wrote. Keras says: {one_line(error):.300}"
-            ) from error
-        if not isinstance(model, ExpressionClassifier):
-            raise ValueError(
-                f"{str(self.file)!r} holds another kind of model, a "
-                f"{type(model).__name__}. Pass one of `keras_fer.models`; of a "
-                "`PrivilegedAttribution`, save its `.model`."
-            )
-        return model
+        return load_saved(self.file, compile=True)
 
     @property
     def sha256(self):

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 import keras_fer
-from keras_fer.cli import audit, info, predict
+from keras_fer.cli import audit, export, info, predict
 from keras_fer.cli import list as list_
 from keras_fer.console import discard_output, open_standard_streams, print_error
 
@@ -48,6 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"keras-fer {keras_fer.__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (predict, list_, info, audit):
+    for command in (predict, list_, info, export, audit):
         command.add_parser(commands)
     return parser

@@ -1,6 +1,7 @@
 """Models outside Keras: exporting them, and running exported ones."""
 
 from keras_fer.runtime.export import export
+from keras_fer.runtime.litert import LiteRTModel
 from keras_fer.runtime.onnx import OnnxModel
 
-__all__ = ["OnnxModel", "export"]
+__all__ = ["LiteRTModel", "OnnxModel", "export"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
+import io
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from keras_fer.runtime.onnx import METADATA, ExportInfo, as_uint8
+from keras_fer.runtime.exported import METADATA, ExportInfo, as_uint8
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
@@ -28,6 +30,16 @@ _PRECISIONS = {
     "saved_model": ("float32",),
     "openvino": ("float32", "float16"),
 }
+# Images that ONNX Runtime is calibrated with.
+_MOST_FACES = 256
+
+# Packages beside Keras and TensorFlow, and the extra that has them.
+_PACKAGES = {
+    "onnx": (("onnx", "tf2onnx"), "export"),
+    "litert": ((), "export"),
+    "saved_model": ((), "export"),
+    "openvino": (("onnx", "tf2onnx", "openvino"), "openvino"),
+}
 
 
 def export(
@@ -36,7 +48,7 @@ def export(
     format: Format = "onnx",
     precision: Precision = "float32",
     *,
-    calibration: np.ndarray | None = None,
+    calibration: np.ndarray | Sequence[np.ndarray] | None = None,
     overwrite: bool = False,
 ) -> pathlib.Path:
     """Exports a model to a file that needs neither Keras nor this package.
@@ -48,24 +60,34 @@ def export(
     `assets.extra/keras_fer.json`).
 
     Args:
-        model: A model of this package, or what `keras_fer.zoo.load` takes.
-        path: File to write; a folder for `"saved_model"`.
+        model: A model of this package, a `.keras` file of one, or a name or address
+            that `keras_fer.zoo.load` takes.
+        path: File to write; a folder for `"saved_model"`. It ends in `.onnx`,
+            `.tflite` or `.xml` (OpenVINO, which writes a `.bin` file beside it); a
+            folder does not.
         format: `"onnx"`, `"litert"`, `"saved_model"` or `"openvino"`.
         precision: `"float32"`; `"float16"` stores weights in half precision, which
             takes half the room, and computes in float32; `"int8"` quantizes weights
-            and activations after training and needs `calibration`.
+            and activations of convolutions after training and needs `calibration`. A
+            prediction of int8 may change with the batch size by a rounding step, up to
+            about 0.01.
         calibration: Face images like those the model will see, 0–255,
-            `(N, H, W, 1 or 3)`; a hundred or more.
-        overwrite: Whether to replace an existing file.
+            `(N, H, W, 1 or 3)`, or a sequence of `(H, W, 1 or 3)` of different sizes;
+            a hundred or more. Of more than 256, ONNX takes that many.
+        overwrite: Whether to replace an existing file, or a SavedModel's folder. Other
+            folders are never replaced.
 
     Returns:
         The path.
 
     Raises:
         FileExistsError: The path exists, and `overwrite` is off.
+        FileNotFoundError: There is no such model, or no folder for the path.
         ImportError: A package that the format needs is not installed.
         OSError: The path cannot be written. An existing file is left as it was.
-        ValueError: An argument is unknown, or the combination is not supported.
+        RuntimeError: Keras runs on another backend than TensorFlow.
+        ValueError: An argument is unknown, the combination is not supported, or the
+            model cannot be read.
     """
     path = pathlib.Path(path)
     if format not in SUFFIXES:
@@ -77,25 +99,25 @@ def export(
             f"precision must be one of {', '.join(_PRECISIONS[format])} for {format}, "
             f"got {precision!r}."
         )
-    if path.suffix != SUFFIXES[format]:
-        expected = f"end in {SUFFIXES[format]}" if SUFFIXES[format] else "be a folder"
-        raise ValueError(f"path must {expected} for {format}, got {str(path)!r}.")
+    if format == "saved_model":
+        if path.suffix in SUFFIXES.values() and path.suffix:
+            raise ValueError(f"path must be a folder for {format}, got {str(path)!r}.")
+    elif path.suffix != SUFFIXES[format]:
+        raise ValueError(
+            f"path must end in {SUFFIXES[format]} for {format}, got {str(path)!r}."
+        )
     if (precision == "int8") != (calibration is not None):
         raise ValueError(
             "calibration must be given for precision='int8', and only for that, got "
             f"{'none' if calibration is None else 'some'} for {precision!r}."
         )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} exists. Pass overwrite=True to replace it."
-        )
-    if calibration is not None:
-        calibration = as_uint8(np.asarray(calibration))
-    loaded, source = _load(model)
+    _check_free(path, format, overwrite)
+    _check_installed(format)
+    faces = None if calibration is None else _faces(calibration)
     with _replacing(path) as partial:
-        _WRITERS[format](
-            loaded, partial, describe(loaded, source, precision), calibration
-        )
+        loaded, source = _load(model)
+        batch = None if faces is None else _stack(faces, loaded.input_size)
+        _WRITERS[format](loaded, partial, describe(loaded, source, precision), batch)
     return path
 
 
@@ -121,7 +143,7 @@ class Source:
     """Where the weights of an exported model are from.
 
     Attributes:
-        preset: Name of the preset.
+        preset: Name of the preset, or the address of a repository at its commit.
         license: License of the weights.
         sha256: SHA-256 of the weights file.
     """
@@ -132,13 +154,50 @@ class Source:
 
 
 def _load(model: Any) -> tuple[ExpressionClassifier, Source | None]:
-    import keras_fer
+    import keras
 
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise RuntimeError(
+            f"Models are exported through TensorFlow, and Keras runs on {backend}. Set "
+            "KERAS_BACKEND=tensorflow; a saved model loads on either."
+        )
     if not isinstance(model, (str, os.PathLike)):
         return model, None
-    facts = keras_fer.zoo.info(os.fspath(model))
-    loaded = keras_fer.zoo.load(os.fspath(model))
-    return loaded, Source(facts.name, facts.license, facts.sha256)
+    name = os.fspath(model)
+    if name.endswith(".keras"):
+        from keras_fer.models.saved import load_saved
+
+        return load_saved(name), None
+    import keras_fer
+
+    facts = keras_fer.zoo.info(name)
+    # What a repository calls itself is no preset of ours.
+    address = f"hf://{facts.repo}@{facts.revision}"
+    known = address if name.startswith("hf://") else facts.name
+    loaded = keras_fer.zoo.load(known)
+    return loaded, Source(known, facts.license or None, facts.sha256)
+
+
+def _faces(images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Checked images for calibration."""
+    if not len(images):
+        raise ValueError("calibration must have images, got none.")
+    if isinstance(images, np.ndarray):
+        return list(as_uint8(images))
+    return [as_uint8(np.asarray(image)[None])[0] for image in images]
+
+
+def _stack(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """A batch of images; those of different sizes become squares of `size`."""
+    from PIL import Image
+
+    if len({image.shape for image in images}) > 1:
+        side = (size, size)
+        images = [
+            np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR))
+            for image in images
+        ]
+    return np.stack(images)
 
 
 def describe(
@@ -161,6 +220,33 @@ def describe(
         precision=precision,
         keras_fer=__version__,
     )
+
+
+def _check_free(path: pathlib.Path, format: Format, overwrite: bool) -> None:
+    """Raises an error if the export would replace what it must not."""
+    outputs = [path, path.with_suffix(".bin")] if format == "openvino" else [path]
+    for output in filter(os.path.lexists, outputs):
+        if not overwrite:
+            raise FileExistsError(
+                f"{str(output)!r} exists. Pass overwrite=True or --overwrite to "
+                "replace it."
+            )
+        saved_model = (output / "saved_model.pb").is_file()
+        if output.is_dir() and not (format == "saved_model" and saved_model):
+            raise FileExistsError(
+                f"{str(output)!r} is a folder, which is not replaced. Choose another "
+                "path, or delete the folder."
+            )
+
+
+def _check_installed(format: Format) -> None:
+    packages, extra = _PACKAGES[format]
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(
+                f"This export needs {package!r}, which is not installed. Install it "
+                f'with: pip install "keras-fer[{extra}]"'
+            )
 
 
 @contextlib.contextmanager
@@ -190,26 +276,14 @@ def _signature() -> list[Any]:
     return [keras.InputSpec(dtype="uint8", shape=(None, None, None, 3), name="image")]
 
 
-def _import(package: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ImportError(
-            f"This export needs {package!r}, which is not installed. Install it with: "
-            f'pip install "keras-fer[{extra}]"'
-        ) from error
-
-
 def _onnx(
     model: ExpressionClassifier,
     path: pathlib.Path,
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    onnx = _import("onnx", "export")
-    _import("tf2onnx", "export")
+    import onnx
+
     with _quiet():
         model.export(
             str(path), format="onnx", input_signature=_signature(), verbose=False
@@ -256,32 +330,46 @@ def _store_half(network: Any) -> None:
 
 
 def _quantize(network: Any, path: pathlib.Path, calibration: np.ndarray) -> None:
-    """Post-training quantization to int8, per channel, of convolutions and matmuls."""
+    """Post-training quantization to int8, per channel, of all convolutions but one.
+
+    The first one keeps float32: its input has few channels, so that it takes little
+    time, and its rounding errors would reach every layer.
+    """
     import onnx
     from onnxruntime import quantization
 
-    class Faces(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            batches = np.array_split(calibration, -(-len(calibration) // 32))
-            self._batches = iter(batches)
+    # Its histograms take batches of one size, and memory for each image.
+    faces = calibration[:: -(-len(calibration) // _MOST_FACES)]
+    size = min(32, len(faces))
+    starts = range(0, len(faces) - size + 1, size)
+    batches = iter([faces[start : start + size] for start in starts])
 
+    class Faces(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self._batches, None)
+            batch = next(batches, None)
             return None if batch is None else {network.graph.input[0].name: batch}
 
     source = path.with_name("float32.onnx")
     onnx.save(network, source)
     quantization.quant_pre_process(source, source, skip_symbolic_shape=True)
-    quantization.quantize_static(
-        source,
-        path,
-        Faces(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        op_types_to_quantize=["Conv"],
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-    )
+    nodes = onnx.load(source).graph.node
+    first = next((node.name for node in nodes if node.op_type == "Conv"), None)
+    with contextlib.redirect_stdout(io.StringIO()):  # It prints its progress.
+        quantization.quantize_static(
+            source,
+            path,
+            Faces(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=[first] if first else None,
+            activation_type=quantization.QuantType.QUInt8,
+            # Signed ones saturate on processors with AVX2 that lack VNNI.
+            weight_type=quantization.QuantType.QUInt8,
+            # Rare large activations would make the steps of all others coarse.
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": 99.99},
+        )
     source.unlink()
 
 
@@ -291,28 +379,56 @@ def _litert(
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    tf = _import("tensorflow", "export")
-    options: dict[str, Any] = {}
-    if info.precision != "float32":
-        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-    if info.precision == "float16":
-        options["target_spec"] = {"supported_types": [tf.float16]}
+    import tensorflow as tf
+
     if calibration is not None:
-
-        def faces() -> Iterator[list[np.ndarray]]:
-            for face in calibration:
-                yield [face[None]]
-
-        options["representative_dataset"] = faces
-    with _quiet():
-        model.export(
-            str(path),
-            format="litert",
-            input_signature=_signature(),
-            verbose=False,
-            **options,
-        )
+        with _quiet():
+            path.write_bytes(_quantized_litert(model, calibration))
+    else:
+        options: dict[str, Any] = {}
+        if info.precision == "float16":
+            options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+            options["target_spec"] = {"supported_types": [tf.float16]}
+        with _quiet():
+            model.export(
+                str(path),
+                format="litert",
+                input_signature=_signature(),
+                verbose=False,
+                **options,
+            )
     _add_metadata(path, info)
+
+
+def _quantized_litert(model: ExpressionClassifier, calibration: np.ndarray) -> bytes:
+    """The same as int8: post-training quantization of convolutions and dense layers.
+
+    All else stays float32, above all the resizing: its weights depend on the size of
+    the image, and calibration sees one size.
+    """
+    import tensorflow as tf
+
+    from keras_fer._compat import litert_operators, with_constants
+
+    def faces() -> Iterator[list[np.ndarray]]:
+        for face in calibration:
+            yield [face[None]]
+
+    graph = tf.function(lambda image: model(image, training=False))
+    image = tf.TensorSpec((None, None, None, 3), tf.uint8, "image")
+    graph = with_constants(graph.get_concrete_function(image))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = faces
+    quantized = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+    options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_ops=[name for name in litert_operators() if name not in quantized]
+    )
+    # The debugger is the public way to quantize some operators and not others.
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=faces, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
 
 
 def _add_metadata(path: pathlib.Path, info: ExportInfo) -> None:
@@ -354,14 +470,40 @@ def _openvino(
     info: ExportInfo,
     calibration: np.ndarray | None,
 ) -> None:
-    openvino = _import("openvino", "openvino")
+    import openvino
+
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "model.onnx"
         full = ExportInfo(**{**vars(info), "precision": "float32"})
         _onnx(model, file, full, None)
+        _keep_attention(file)
         network = openvino.convert_model(str(file))
     network.set_rt_info(info.to_json(), [METADATA])
     openvino.save_model(network, path, compress_to_fp16=info.precision == "float16")
+
+
+def _keep_attention(path: pathlib.Path) -> None:
+    """Keeps OpenVINO from fusing attention, which it does along the wrong axes.
+
+    It recognizes softmax between two products; clipping to 0–1, where the softmax is
+    anyway, hides it. Seen with OpenVINO 2026.4.
+    """
+    import onnx
+
+    network = onnx.load(path)
+    limits = [
+        onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [], [value])
+        for name, value in (("softmax_min", 0.0), ("softmax_max", 1.0))
+    ]
+    network.graph.initializer.extend(limits)
+    for index, node in reversed(list(enumerate(network.graph.node))):
+        name = node.output[0]
+        if node.op_type == "Softmax" and name != network.graph.output[0].name:
+            node.output[0] = f"{name}_softmax"
+            inputs = [node.output[0], "softmax_min", "softmax_max"]
+            clip = onnx.helper.make_node("Clip", inputs, [name])
+            network.graph.node.insert(index + 1, clip)
+    onnx.save(network, path)
 
 
 _WRITERS = {

@@ -2,80 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
-import pathlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from keras_fer.runtime.exported import METADATA, ExportedModel, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    import numpy as np
     import numpy.typing as npt
 
-# Key of our JSON in the metadata of an exported file.
-METADATA = "keras_fer"
 
-
-@dataclasses.dataclass(frozen=True)
-class ExportInfo:
-    """What an exported file says about itself.
-
-    Attributes:
-        labels: Names of the outputs, in order.
-        input: What the model expects, in words.
-        input_size: Side in pixels to which the graph resizes images.
-        preset: Name of the preset, or `None` for other models.
-        license: License of the weights.
-        weights_sha256: SHA-256 of the weights file of a preset, or `None`.
-        precision: `"float32"`, `"float16"` or `"int8"`.
-        keras_fer: Version of the package that exported it.
-    """
-
-    labels: tuple[str, ...]
-    input: str
-    input_size: int
-    preset: str | None
-    license: str | None
-    weights_sha256: str | None
-    precision: str
-    keras_fer: str
-
-    def to_json(self) -> str:
-        """The same as JSON."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> ExportInfo:
-        """Reads what `to_json` wrote.
-
-        Raises:
-            ValueError: It is something else.
-        """
-        try:
-            values: dict[str, Any] = json.loads(text)
-            info = cls(**{**values, "labels": tuple(values["labels"])})
-            if len(info.labels) < 2 or not all(
-                isinstance(label, str) for label in info.labels
-            ):
-                raise ValueError(f"labels {info.labels!r}")
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ValueError(
-                f"its metadata is malformed ({str(error):.200})"
-            ) from error
-        return info
-
-
-class OnnxModel:
+class OnnxModel(ExportedModel):
     """An exported model on ONNX Runtime.
 
     Args:
         path: An `.onnx` file that `keras_fer.export` wrote.
         threads: Number of threads; `None` for what the environment variable
             OMP_NUM_THREADS says, or else one per core.
+        spinning: Whether threads that have nothing to do wait busily. That takes the
+            cores from a detector and from other processes.
 
     Attributes:
         labels: Names of the outputs, in order.
@@ -89,14 +35,17 @@ class OnnxModel:
         ValueError: The file is damaged or was not written by `keras_fer.export`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None):
-        path = pathlib.Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {str(path)!r}.")
-        content = path.read_bytes()
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        *,
+        spinning: bool = False,
+    ):
+        path, content = read(path)
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self._session = start_session(content, threads)
+            self._session = start_session(content, threads, spinning)
         except ImportError:
             raise
         except Exception as error:  # ONNX Runtime has no common class of errors.
@@ -106,61 +55,24 @@ class OnnxModel:
             ) from error
         metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if metadata is None or len(inputs) != 1 or len(outputs) != 1:
-            raise ValueError(
-                f"{str(path)!r} was not written by keras_fer.export. Export the model "
-                "again."
-            )
-        try:
-            self.info = ExportInfo.from_json(metadata)
-        except ValueError as error:
-            raise ValueError(f"{str(path)!r} cannot be used: {error}") from error
-        if outputs[0].shape[-1] != len(self.info.labels):
-            raise ValueError(
-                f"{str(path)!r} names {len(self.info.labels)} labels and has "
-                f"{outputs[0].shape[-1]} outputs. Export the model again."
-            )
-        self.labels = self.info.labels
-        self.input_size = self.info.input_size
+        if len(inputs) != 1 or len(outputs) != 1:
+            metadata = None
+        self._describe(path, metadata, outputs[0].shape[-1] if outputs else None)
         self._input = inputs[0].name
 
-    def predict(
-        self, images: npt.ArrayLike | Sequence[np.ndarray], batch_size: int = 64
-    ) -> npt.NDArray[np.float32]:
-        """Class probabilities of face images.
-
-        Args:
-            images: `(B, H, W, 1 or 3)`, gray or RGB, 0–255, uint8 or float (which is
-                rounded), any H and W; or a sequence of `(H, W, 1 or 3)` of
-                different sizes.
-            batch_size: Images per forward pass, which bounds memory.
-
-        Returns:
-            float32 `(B, len(labels))`.
-
-        Raises:
-            ValueError: The images have another shape, are empty, or hold values that
-                are not finite or outside of 0–255.
-        """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        if isinstance(images, (list, tuple)) and len({np.shape(i) for i in images}) > 1:
-            rows = [self.predict(np.asarray(image)[None]) for image in images]
-            return np.concatenate(rows)
-        batch = as_uint8(np.asarray(images))
-        outputs = [
-            self._session.run(None, {self._input: batch[start : start + batch_size]})[0]
-            for start in range(0, len(batch), batch_size)
-        ]
-        return np.concatenate(outputs)
+    def _run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return self._session.run(None, {self._input: batch})[0]
 
 
-def start_session(content: bytes, threads: int | None = None) -> Any:
+def start_session(
+    content: bytes, threads: int | None = None, spinning: bool = False
+) -> Any:
     """Starts an `onnxruntime.InferenceSession`.
 
     Args:
         content: Of an ONNX file.
         threads: See `OnnxModel`.
+        spinning: See `OnnxModel`.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -175,7 +87,9 @@ def start_session(content: bytes, threads: int | None = None) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # Errors are raised; nothing is printed.
     # Threads that wait busily take the cores from the detector and other work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", str(int(spinning))
+    )
     if threads is None:
         # ONNX Runtime itself reads it in some builds only. Ray sets it per worker.
         value = os.environ.get("OMP_NUM_THREADS", "")
@@ -184,29 +98,3 @@ def start_session(content: bytes, threads: int | None = None) -> Any:
     return onnxruntime.InferenceSession(
         content, options, providers=["CPUExecutionProvider"]
     )
-
-
-def as_uint8(images: np.ndarray) -> npt.NDArray[np.uint8]:
-    """A checked batch of RGB images, uint8 `(B, H, W, 3)`.
-
-    Raises:
-        ValueError: See `OnnxModel.predict`.
-    """
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise ValueError(
-            "images must have shape (batch, height, width, 1) or (batch, height, "
-            f"width, 3), got {images.shape}. Add the batch axis to a single image with "
-            "image[None]; drop an alpha channel with image[..., :3]."
-        )
-    if not images.size:
-        raise ValueError(f"images must not be empty, got shape {images.shape}.")
-    if images.dtype != np.uint8:
-        if images.dtype.kind not in "iuf":
-            raise ValueError(f"images must be numbers, got dtype {images.dtype}.")
-        low, high = images.min(), images.max()
-        if not (0 <= low and high <= 255):  # Also where one of them is NaN.
-            raise ValueError(
-                f"images must be finite and in 0–255, got values from {low} to {high}."
-            )
-        images = np.rint(images).astype(np.uint8)
-    return np.ascontiguousarray(images.repeat(4 - images.shape[-1], axis=-1)[..., :3])

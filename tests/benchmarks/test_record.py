@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import record
 
-FILES = sorted(record.RESULTS.iterdir())
+FILES = sorted(record.RESULTS.glob("*.json"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -8,7 +8,7 @@ import pytest
 
 import keras_fer
 from keras_fer import models
-from keras_fer.runtime import OnnxModel, export
+from keras_fer.runtime import LiteRTModel, OnnxModel, export
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow"
@@ -83,6 +83,17 @@ def test_saved_model_equals_keras(model, files):
 
 
 @pytest.mark.medium
+def test_openvino_equals_keras(model, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    path = export(model, tmp_path / "model.xml", "openvino")
+    compiled = openvino.compile_model(str(path), "CPU")
+    for size in SIZES:
+        images = batch(size)
+        expected = model.predict(images, verbose=0)
+        np.testing.assert_allclose(compiled(images)[0], expected, atol=1e-5)
+
+
+@pytest.mark.medium
 def test_half_precision_takes_half_the_room(model, files, photos):
     full, half = files("onnx", "float32"), files("onnx", "float16")
     assert os.path.getsize(half) < 0.55 * os.path.getsize(full)
@@ -91,13 +102,26 @@ def test_half_precision_takes_half_the_room(model, files, photos):
 
 
 @pytest.mark.medium
-def test_int8_takes_a_quarter_of_the_room(model, files, photos):
-    full, small = files("onnx", "float32"), files("onnx", "int8")
+@pytest.mark.parametrize(
+    ("format", "runtime"), [("onnx", OnnxModel), ("litert", LiteRTModel)]
+)
+def test_int8_takes_a_third_of_the_room(model, files, photos, format, runtime):
+    full, small = files(format, "float32"), files(format, "int8")
     assert os.path.getsize(small) < 0.4 * os.path.getsize(full)
-    outputs = OnnxModel(small).predict(photos)
+    exported = runtime(small)
+    assert exported.info.precision == "int8"
+    outputs = exported.predict(photos)
     expected = model.predict(photos, verbose=0)
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-3)
     assert np.abs(outputs - expected).mean() < 0.1
+    # Resizing is not quantized: other sizes than those of the calibration work.
+    for size in SIZES[2:]:
+        images = batch(size)
+        difference = exported.predict(images) - model.predict(images, verbose=0)
+        assert np.abs(difference).mean() < 0.1
+        # Batch independence, up to activations that are rounded to the next step.
+        alone = np.concatenate([exported.predict(image[None]) for image in images])
+        np.testing.assert_allclose(alone, exported.predict(images), atol=0.02)
 
 
 def test_what_the_file_says(model, files):
@@ -162,7 +186,7 @@ def test_a_failed_export_leaves_the_old_file(model, tmp_path, monkeypatch):
 
 @pytest.mark.medium
 def test_overwrite(model, tmp_path):
-    path = tmp_path / "model"
+    path = tmp_path / "model.v1"
     for _ in range(2):
         export(model, path, "saved_model", overwrite=True)
     assert (path / "saved_model.pb").is_file() and [*tmp_path.iterdir()] == [path]
@@ -175,6 +199,7 @@ def test_overwrite(model, tmp_path):
         ({"path": "a.onnx", "precision": "int4"}, "precision must be one of float32"),
         ({"path": "a", "format": "saved_model", "precision": "int8"}, "saved_model"),
         ({"path": "a.pb"}, "path must end in .onnx"),
+        ({"path": "a.xml", "format": "saved_model"}, "path must be a folder"),
         ({"path": "a.onnx", "precision": "int8"}, "calibration must be given"),
         ({"path": "a.onnx", "calibration": np.zeros((1, 8, 8, 3))}, "calibration"),
         (
@@ -188,6 +213,22 @@ def test_bad_arguments(model, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         export(model, **arguments)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.medium
+def test_images_of_different_sizes_calibrate(model, tmp_path):
+    faces = [np.full((size, 40, 1), size, "uint8") for size in (30, 50)]
+    path = export(model, tmp_path / "a.onnx", "onnx", "int8", calibration=faces)
+    assert OnnxModel(path).info.precision == "int8"
+    with pytest.raises(ValueError, match="calibration must have images"):
+        export(model, tmp_path / "b.onnx", "onnx", "int8", calibration=[])
+
+
+def test_a_folder_is_not_replaced(model, tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match="is a folder, which is not replaced"):
+        export(model, tmp_path, "saved_model", overwrite=True)
+    assert (tmp_path / "mine.txt").exists()
 
 
 def test_a_missing_folder(model, tmp_path):

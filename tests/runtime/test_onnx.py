@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, checker, helper, save
 
-from keras_fer.runtime.onnx import METADATA, ExportInfo, OnnxModel
+from keras_fer.runtime.exported import METADATA, ExportInfo
+from keras_fer.runtime.onnx import OnnxModel
 
 INFO = ExportInfo(
     labels=("a", "b"),

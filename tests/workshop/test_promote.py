@@ -185,7 +185,7 @@ def test_promoted_again_it_is_the_same_and_stays_pinned(promoted, run, source):
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments(promoted, run, source, tmp_path):
-    """There is no preset or a whole one, and the same command ends what was begun."""
+    """There is no preset or a whole one, and the same command makes it."""
     command = [sys.executable, "-c", PROMOTE, *map(str, (run, source, tmp_path))]
     _, expected = promoted
     rng = np.random.default_rng(0)
