@@ -181,6 +181,7 @@ def test_counts_against_a_dictionary():
     assert 0 < conflicts["groups"] == expected < len(groups)
 
 
+@pytest.mark.medium
 def test_memory_per_image():
     """What stays of each image is tens of bytes, whatever the number of images."""
 

@@ -281,6 +281,7 @@ def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
         np.testing.assert_array_equal(box, images["faces"][y, x : x + width])
 
 
+@pytest.mark.medium
 def test_explain_without_an_attention_layer(run, tmp_path, portrait, monkeypatch):
     from keras_fer.models import PAttLite
 

@@ -373,6 +373,7 @@ class TestRoundTrip:
         )
 
 
+@pytest.mark.medium
 class TestPush:
     @pytest.fixture(autouse=True)
     def token(self, hub):
@@ -466,6 +467,7 @@ class TestLoad:
         )
         assert sent(hub, "README.md") == 0  # the card is not needed
 
+    @pytest.mark.medium
     def test_as_weights_of_a_preset(
         self, hub, repo, worker, images_file, trained, images
     ):
@@ -505,6 +507,7 @@ class TestLoad:
             assert "are not the expected ones. Received: sha256" in error
         worker("fetch", repo)
 
+    @pytest.mark.medium
     def test_a_preset_comes_from_its_repository(
         self, hub, repo, worker, images_file, trained, images
     ):

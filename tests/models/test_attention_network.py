@@ -60,6 +60,7 @@ def test_papers_are_this_network(images):
             )
 
 
+@pytest.mark.medium
 def test_an_attention_of_your_own(images):
     seen = []
 
@@ -94,6 +95,7 @@ def test_bad_arguments_are_refused(arguments, message):
         AttentionNetwork(**arguments)
 
 
+@pytest.mark.medium
 def test_missing_backbone_weights_are_refused():
     for weights in ("nowhere.h5", "imagenet"):
         with pytest.raises(

@@ -140,6 +140,7 @@ def test_no_model_downloads_weights_unless_asked():
         assert inspect.signature(each).parameters["weights"].default is None
 
 
+@pytest.mark.medium
 def test_other_cuts_are_refused():
     for build in backbones.BACKBONES.values():
         with pytest.raises(

@@ -20,7 +20,7 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(scope="module", params=BUILDERS)
+@pytest.fixture(scope="module", params=rest_medium(BUILDERS))
 def model(request, images):
     model = BUILDERS[request.param]()
     disturb(model)
@@ -113,6 +113,7 @@ class TestReplaceHead:
         with pytest.raises(ValueError, match="at least two distinct names"):
             model.replace_head(labels)
 
+    @pytest.mark.medium
     def test_the_context_branch_keeps_its_options(self):
         """A head for other classes has the layer of the model, not the default one."""
         model = BUILDERS["scan_cci"]()
@@ -171,6 +172,7 @@ class TestChecks:
                 classifier.fit(images, y, validation_data=(x, y), **options)
         assert not steps
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         "wrap",
         [

@@ -117,6 +117,7 @@ def test_evaluation_has_the_loss_of_the_prediction(model, images):
     assert scores["loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.medium
 def test_a_new_head_keeps_the_context(model, images):
     fresh = model.replace_head(["a", "b"])
     old, new = (net.get_layer("context") for net in (model, fresh))

@@ -124,6 +124,7 @@ def test_int8_takes_a_third_of_the_room(model, files, photos, format, runtime):
         np.testing.assert_allclose(alone, exported.predict(images), atol=0.02)
 
 
+@pytest.mark.medium
 def test_what_the_file_says(model, files):
     info = OnnxModel(files("onnx", "float16")).info
     assert info.labels == tuple(model.labels)

@@ -334,6 +334,7 @@ def test_bad_rows_and_images_are_skipped_and_named(damaged):
     assert all(fact["count"] == len(fact["first"]) for fact in facts.values())
 
 
+@pytest.mark.medium
 def test_missing_landmarks_and_a_box_over_the_edge(damaged):
     found = examples(damaged)["train"]
     over = found[path_of(30).removesuffix(".jpg")]

@@ -19,6 +19,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.medium
 class TestMajority(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = Builder
     SPLITS = {"train": 1, "public_test": 1, "private_test": 1}

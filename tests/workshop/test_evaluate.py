@@ -291,6 +291,7 @@ def test_an_empty_split_is_named(folder):
         )
 
 
+@pytest.mark.medium
 def test_an_empty_validation_part_is_named(folder):
     arrays = np.load(folder / "train.npz")
     kept, _ = data.hold_out(data.fer2013(folder, "train"), duplicates="exact")
@@ -417,6 +418,7 @@ def test_wrong_usage_exits_with_2(tmp_path, capsys, arguments, message):
     assert re.search(message, line)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

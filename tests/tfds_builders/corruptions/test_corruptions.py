@@ -18,6 +18,7 @@ def distance(kind, image, result):
     return np.sqrt(((a - b) ** 2).mean())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size, channels", [(48, 1), (224, 3)])
 @pytest.mark.parametrize("kind", corruptions.CORRUPTIONS)
 def test_severity_grows(kind, size, channels):
