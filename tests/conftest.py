@@ -35,7 +35,9 @@ def pytest_collection_modifyitems(items):
     """`-m "not slow"` leaves out what takes seconds, too."""
     for item in items:
         if item.get_closest_marker("medium"):
-            item.add_marker("slow")
+            # A slow test in a class or function of medium ones stays out of CI.
+            slow = item.get_closest_marker("slow")
+            item.add_marker("by_name" if slow else "slow")
 
 
 @pytest.fixture(scope="session")
