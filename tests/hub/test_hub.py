@@ -751,11 +751,20 @@ def test_eight_processes_at_once(
 
 
 def trap(model, path):
-    """A configuration that makes a file when Keras builds a model from it."""
+    """A configuration that makes a file when Keras builds a model from it.
+
+    Its Lambda says that it is a layer of this package. Without a module Keras goes by
+    `class_name`, whatever `registered_name` says.
+    """
     code = f"lambda x: (__import__('pathlib').Path({str(path)!r}).touch(), x)[1]"
     layer = keras.layers.Lambda(eval(code), (2,), name="evil")
     model = type(model)(model.input, layer(model.output))
-    return json.dumps(keras.saving.serialize_keras_object(model)).encode()
+    config = keras.saving.serialize_keras_object(model)
+    disguised = config["config"]["layers"][-1]
+    assert disguised.pop("module") == "keras.layers"
+    disguised["registered_name"] = "keras_fer>ImageNormalization"
+    disguised["config"]["function"]["registered_name"] = "keras_fer>ImageNormalization"
+    return json.dumps(config).encode()
 
 
 # What is changed in `keras_fer.json`, and a word of the refusal.
