@@ -27,7 +27,7 @@ import numpy as np
 from keras_fer import faces
 from keras_fer._version import __version__
 from keras_fer.console import one_line
-from keras_fer.faces.analyze import classify_many_in
+from keras_fer.faces.analyze import classify_many_in, named_model
 from keras_fer.faces.detect import AnyDetector, Face, detect_many_in
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def predict(
     *,
     min_size: float | None = None,
     min_confidence: float | None = None,
+    balanced: bool = False,
     threads: int | None = None,
 ) -> Results:
     """Detects and classifies the faces of many images, into a results file.
@@ -112,6 +113,7 @@ def predict(
         align: See `keras_fer.faces.crop`.
         min_size: See `keras_fer.faces.detect`.
         min_confidence: See `keras_fer.faces.detect`.
+        balanced: See `keras_fer.analyze`.
         threads: Threads that decode images; `None` for one per core.
 
     Returns:
@@ -130,7 +132,7 @@ def predict(
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}.")
     files = faces.find_images(paths)
-    analyzer = _Analyzer(model, detector, align, min_size, min_confidence)
+    analyzer = _Analyzer(model, detector, align, min_size, min_confidence, balanced)
     settings = {
         **analyzer.settings,
         "number_of_images": len(files),
@@ -152,6 +154,7 @@ def ray_dataset(
     *,
     min_size: float | None = None,
     min_confidence: float | None = None,
+    balanced: bool = False,
     actors: int | tuple[int, int] | None = None,
     num_cpus: float = 1,
 ) -> ray.data.Dataset:
@@ -173,6 +176,7 @@ def ray_dataset(
         align: See `keras_fer.faces.crop`.
         min_size: See `keras_fer.faces.detect`.
         min_confidence: See `keras_fer.faces.detect`.
+        balanced: See `keras_fer.analyze`.
         actors: Number of actors, or the least and the most; `None` for as many as
             the cluster has room for.
         num_cpus: Cores per actor, which is also its number of threads.
@@ -216,10 +220,11 @@ def ray_dataset(
             tables = [pyarrow.table({"path": part}) for part in _chunks(files)]
             dataset = ray.data.from_arrow(tables)
             batch_size = None
+    limits = (min_size, min_confidence)
     least, most = actors if isinstance(actors, tuple) else (actors or 1, actors)
     result = dataset.map_batches(
         _Actor,
-        fn_constructor_args=(model, detector, align, min_size, min_confidence),
+        fn_constructor_args=(model, detector, align, *limits, balanced),
         batch_size=batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
@@ -272,8 +277,9 @@ class _Analyzer:
         align: bool,
         min_size: float | None,
         min_confidence: float | None,
+        balanced: bool,
     ) -> None:
-        loaded: Any = faces.load_model(model) if isinstance(model, str) else model
+        loaded: Any = named_model(model, balanced)
         found = faces.load_detector(detector)
 
         def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
@@ -294,6 +300,7 @@ class _Analyzer:
             "align": align,
             "min_size": min_size,
             "min_confidence": min_confidence,
+            "balanced": balanced,
         }
 
     def records(
@@ -694,10 +701,11 @@ def _chunks(files: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _fingerprint(model: Any) -> str:
-    """Hash of an ONNX file, or of a Keras model's arrays."""
+    """Hash of an ONNX file and its factors, or of a Keras model's arrays."""
     known: str | None = getattr(model, "sha256", None)
     if known is not None:
-        return known
+        factors = getattr(model, "factors", None)
+        return known if factors is None else _sha256([f"{known} {factors}".encode()])
     return _sha256(
         part
         for array in map(np.asarray, model.get_weights())

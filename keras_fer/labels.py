@@ -5,6 +5,8 @@ models use the first seven. Datasets number the same expressions in ten differen
 so codes are never copied from one dataset to another: they are mapped by **name**.
 """
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 LABELS = (
@@ -187,3 +189,25 @@ def from_dataset(dataset: str, code: int | str) -> str | None:
             f"{', '.join(repr(known) for known in codes)}, got {code!r}."
         )
     return codes[code]
+
+
+def check_factors(factors: Iterable[float], labels: Sequence[str]) -> list[float]:
+    """What the probability of each class is to be multiplied by.
+
+    Args:
+        factors: Positive and finite, one per label.
+        labels: Names of the classes.
+
+    Raises:
+        ValueError: The factors are others.
+    """
+    try:
+        values = [float(factor) for factor in factors]
+    except (TypeError, ValueError, OverflowError):
+        values = []
+    if len(values) != len(labels) or not all(0 < x < math.inf for x in values):
+        raise ValueError(
+            f"factors must be {len(labels)} positive, finite numbers, one for each of "
+            f"{', '.join(labels)}, got {factors!r}."
+        )
+    return values

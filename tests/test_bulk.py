@@ -352,6 +352,7 @@ def test_killed_at_twenty_random_moments(tmp_path, suffix):
         ({"model": "patt_lite.fer2013"}, "another model: 'patt_lite.ferplus', not"),
         ({"detector": "haar"}, "another detector: 'none', not 'haar'"),
         ({"align": False}, "another align: True, not False"),
+        ({"balanced": True}, "another model sha256: "),
         ({"min_size": 30}, "another min size: None, not 30"),
         ({"paths": 1}, "another number of images: 150, not 1"),
         ({"paths": 150}, "another list of images: "),

@@ -8,6 +8,7 @@ import pathlib
 import zipfile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 # What reading a damaged file may raise.
 _DAMAGED = (
@@ -177,7 +178,8 @@ def _variables(network):
 @contextlib.contextmanager
 def _opened(path):
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Unlike `np.load`, this takes nothing else, such as an .npy file.
+        with NpzFile(path) as arrays:
             yield arrays
     except _DAMAGED as error:
         raise ValueError(

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from keras_fer import votes as ferplus_votes
 from keras_fer.audit import duplicate_groups
@@ -202,7 +203,7 @@ def _open(folder, split, kind):
 def _read(path, *names):
     """Reads arrays of a file by name."""
     try:
-        with np.load(path) as arrays:
+        with NpzFile(path) as arrays:
             return [arrays[name] for name in names]
     except (zipfile.BadZipFile, EOFError, KeyError, OSError, ValueError) as error:
         raise ValueError(

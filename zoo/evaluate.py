@@ -8,6 +8,7 @@ do not occur in train:
 
 - accuracy, macro-F1 and unweighted average recall, with 95 % bootstrap intervals;
 - precision, recall and F1 of each class, and the confusion matrix;
+- for presets, the same with `balanced=True`;
 - calibration: NLL, Brier score and expected calibration error;
 - the ABAW score, and the largest change of a probability with batch size and order.
 
@@ -38,6 +39,7 @@ from tfds_builders.corruptions import FAMILIES
 from zoo import data
 from zoo.checkpoint import replacing
 from zoo.environment import environment
+from zoo.evaluation.balance import rebalance
 from zoo.evaluation.calibration import (
     TEMPERATURES,
     compare_temperatures,
@@ -226,6 +228,12 @@ def evaluate(
         else None,
         "batch_independence": batch_independence(model, images[:200]),
     }
+    if subject.balance and not corruption:
+        adjusted = rebalance(probabilities, **subject.balance)
+        result["balanced"] = {
+            **subject.balance,
+            "all": scores(faces.classes, adjusted, model.labels),
+        }
     if any(kinds):
         result["by_kind"] = by_kind(faces.classes, probabilities, kinds)
     if with_temperature:

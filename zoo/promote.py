@@ -7,7 +7,8 @@ RUN is the folder that `zoo.train` wrote, PRESET a name such as patt_lite.ferplu
    it is.
 2. A temperature is fitted on the part that checkpoints were selected on, not on the
    split that is reported. One that `zoo.evaluate --store` put into the run stays if the
-   fit agrees with it to 0.001.
+   fit agrees with it to 0.001. On the same part `tau` is chosen, the exponent of the
+   logit adjustment of `balanced=True`.
 3. The stored weights are evaluated on the reported split: the images as they are,
    masked, occluded and corrupted.
 4. Weights, results and `keras_fer/zoo/presets/PRESET.json`, which names both, take the
@@ -90,7 +91,7 @@ def promote(run, name, source, shelf=None):
     with tempfile.TemporaryDirectory() as folder:
         weights = pathlib.Path(folder) / "model.weights.h5"
         candidate = _store_weights(run, record, name, weights)
-        candidate = _with_temperature(candidate, source)
+        candidate = _calibrated(candidate, source)
         onnx = weights.with_name("model.onnx")
         _export(candidate, known["license"]["name"], onnx)
         results = _evaluate(candidate, source)
@@ -234,18 +235,22 @@ def _store_weights(run, record, name, path):
     return candidate
 
 
-def _with_temperature(candidate, source):
-    """The same with the temperature that fits the part that selected the checkpoint."""
+def _calibrated(candidate, source):
+    """The same with what fits the part that selected the checkpoint.
+
+    That is the temperature, and the `tau` of the balanced probabilities.
+    """
     from zoo import evaluate
+    from zoo.evaluation import balance
 
     bare = dataclasses.replace(candidate, temperature=1.0).load()
+    part = candidate.train
+    learned = data.open_split(candidate.dataset, source, part, bare.input_size)
     if candidate.validation:
         part = candidate.validation
         faces = data.open_split(candidate.dataset, source, part, bare.input_size)
     else:
-        part = candidate.train
-        faces = data.open_split(candidate.dataset, source, part, bare.input_size)
-        _, faces = data.hold_out(faces, duplicates=candidate.duplicates)
+        learned, faces = data.hold_out(learned, duplicates=candidate.duplicates)
     faces = faces[faces.scored]
     if not len(faces):
         raise ValueError(
@@ -263,7 +268,14 @@ def _with_temperature(candidate, source):
         )
     if abs(candidate.temperature - fitted) <= TOLERANCE:
         fitted = candidate.temperature
-    return dataclasses.replace(candidate, temperature=round(fitted, DIGITS))
+    fitted = round(fitted, DIGITS)
+    prior = [round(each, 6) for each in balance.class_prior(learned.targets).tolist()]
+    tau = balance.choose_tau(
+        faces.classes, evaluate.soften(probabilities, fitted), prior
+    )
+    return dataclasses.replace(
+        candidate, temperature=fitted, balance={"prior": prior, "tau": tau}
+    )
 
 
 def _evaluate(candidate, source):
@@ -322,9 +334,11 @@ def _describe(candidate, record, known, results):
             "n": clean["all"]["n"],
             "protocol": clean["protocol"],
             "scores": scores_of(clean),
+            "balanced": scores_of(clean["balanced"]),
             "corruptions": {each: scores_of(results[each]) for each in CORRUPTIONS},
         },
         "temperature": candidate.temperature,
+        "balance": candidate.balance,
         "parameters": model.count_params(),
         "macs": count_macs(model),
         "recipe": candidate.recipe,

@@ -53,6 +53,8 @@ def check(result):
     for part in PARTS:
         if result[part] is not None:
             _check_scores(result[part], result["labels"], part)
+    if "balanced" in result:
+        _check_scores(result["balanced"]["all"], result["labels"], "balanced.all")
 
 
 def _check_scores(values, labels, part):

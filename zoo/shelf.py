@@ -256,7 +256,7 @@ def check(facts):
 
 
 def scores_of(result):
-    """The scores of a preset from one of its evaluations."""
+    """The scores of a preset from one of its evaluations, or a part of one."""
     values = result["all"]
     return {
         metric: {"value": values[metric], "interval": values["intervals"][metric]}
@@ -284,6 +284,10 @@ def _check_results(facts, results, advice):
         }
         if corruption is None:
             pairs["n"] = (result["all"]["n"], evaluation["n"])
+            balanced = result["balanced"]
+            found = {key: balanced[key] for key in facts["balance"]}
+            pairs["balance"] = (found, facts["balance"])
+            pairs["balanced scores"] = (scores_of(balanced), evaluation["balanced"])
         if "temperature" in result:
             stored = result["temperature"]["stored"]
             pairs["temperature"] = (stored, facts["temperature"])

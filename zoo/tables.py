@@ -46,8 +46,11 @@ def scores():
             for metric in ("accuracy", "macro_f1", "uar", "ece")
         ]
         counts = f"{everything['n']:,} ({fresh['n']:,})"
+        balanced = result["balanced"]["all"]
+        cells += [f"{balanced[metric]:.1f}" for metric in ("accuracy", "uar")]
         rows.append([f"`{name}`", *cells, counts])
-    header = ["model", "accuracy %", "macro-F1 %", "mean recall %", "ECE %", "images"]
+    header = ["model", "accuracy %", "macro-F1 %", "mean recall %", "ECE %"]
+    header += ["balanced accuracy %", "balanced mean recall %", "images"]
     return markdown(header, rows)
 
 

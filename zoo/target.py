@@ -29,6 +29,8 @@ class EvaluationTarget:
             `zoo.data.hold_out` takes from train.
         duplicates: See `zoo.data.hold_out`.
         test: Split that it is reported on.
+        balance: `prior` and `tau` of `zoo.evaluation.balance.rebalance`, with which
+            it is reported as well, or `None`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class EvaluationTarget:
     validation: str | None = None
     duplicates: str = "near"
     test: str = "public_test"
+    balance: dict | None = None
 
     def load(self):
         """The model.
@@ -151,6 +154,7 @@ def _named(model, weights):
         validation=preset["selection"]["split"],
         duplicates=preset["selection"]["duplicates"],
         test=preset["evaluation"]["split"],
+        balance=preset["balance"] if weights == "default" else None,
     )
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from keras_fer.console import one_line
 
@@ -169,7 +170,7 @@ def _open_arrays(path: pathlib.Path) -> Iterator[Any]:
     if not path.is_file():  # Opening a pipe would wait for its other end.
         raise ValueError(f"{path} is not an .npz file but a folder or a special file.")
     try:
-        with zipfile.ZipFile(path), np.load(path) as arrays:
+        with open(path, "rb") as file, NpzFile(file) as arrays:
             yield arrays
     except (*_DAMAGE, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.filename:

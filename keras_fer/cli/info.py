@@ -29,7 +29,10 @@ def run(options: argparse.Namespace) -> int:
         model = zoo.info(options.name)
     except ValueError as error:
         options.parser.error(one_line(error))
-    for key, value in dataclasses.asdict(model).items():
+    facts = dataclasses.asdict(model)
+    if model.balance:
+        facts["balance"] = {"tau": model.balance.tau, **model.balance.score}
+    for key, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {number}" for name, number in value.items())
         elif isinstance(value, tuple):

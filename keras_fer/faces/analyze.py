@@ -41,6 +41,7 @@ def analyze(
     min_size: float | None = None,
     min_confidence: float | None = None,
     boxes: Sequence[Sequence[float]] | None = None,
+    balanced: bool = False,
 ) -> list[Face]:
     """Detects the faces in an image and classifies their expressions.
 
@@ -56,6 +57,8 @@ def analyze(
         boxes: The faces' boxes `(x, y, width, height)` in pixels of the upright image,
             if they are known; `detector` is not used then. Parts outside the image are
             cut off.
+        balanced: With the name of a model, see `keras_fer.zoo.load`: rare expressions
+            are found more often.
 
     Returns:
         A list of `Face` with probabilities, largest first; empty where there is none.
@@ -75,8 +78,7 @@ def analyze(
         image = read_image(image)
     else:
         image = as_image(image)
-    if isinstance(model, str):
-        model = load_model(model)
+    model = named_model(model, balanced)
     if boxes is None:
         loaded = load_detector(detector)
         faces = detect_in(image, loaded, min_size, min_confidence)
@@ -271,12 +273,35 @@ def _as_batch(model: keras.Model | OnnxModel, crops: list[np.ndarray]) -> np.nda
     return batch
 
 
+def named_model(
+    model: str | keras.Model | OnnxModel, balanced: bool = False
+) -> keras.Model | OnnxModel:
+    """The model that a user means.
+
+    Args:
+        model: A name, see `load_model`, or a model, which is returned.
+        balanced: See `load_model`.
+
+    Raises:
+        ValueError: `balanced` is not for models, or see `load_model`.
+    """
+    if isinstance(model, str):
+        return load_model(model, balanced)
+    if balanced:
+        raise ValueError(
+            "balanced=True is for the name of a model. Load yours with "
+            "keras_fer.zoo.load(..., balanced=True), or use its scale_odds."
+        )
+    return model
+
+
 @functools.lru_cache(maxsize=4)
-def load_model(name: str) -> keras.Model | OnnxModel:
+def load_model(name: str, balanced: bool = False) -> keras.Model | OnnxModel:
     """Loads a model for prediction, once.
 
     Args:
         name: See `keras_fer.zoo.load`.
+        balanced: See `keras_fer.zoo.load`.
 
     Returns:
         A preset on ONNX Runtime, without Keras; other models in Keras.
@@ -287,5 +312,5 @@ def load_model(name: str) -> keras.Model | OnnxModel:
     from keras_fer import zoo
 
     if name in zoo.list() and zoo.info(name).onnx:
-        return zoo.load(name, runtime="onnx")
-    return zoo.load(name)
+        return zoo.load(name, balanced=balanced, runtime="onnx")
+    return zoo.load(name, balanced=balanced)

@@ -45,6 +45,9 @@ _PLUGINS = (
     "WebPImagePlugin",
 )
 
+# Every row takes time of its own, however narrow the image.
+_LONGEST_SIDE = 100_000
+
 # Decoders that keep more than the pixels take more memory and time per pixel.
 _MAX_BUFFERED = 50_000_000
 _MAX_PROGRESSIVE = 80_000_000
@@ -91,8 +94,9 @@ def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
 
     Raises:
         ImageError: There is no such file, it is not an image in one of these formats
-            or damaged, or it has too many pixels: more than `MAX_PIXELS`, or fewer in
-            a format whose decoder would need more than a gigabyte or a few seconds.
+            or damaged, a side is longer than 100,000 pixels, or it has too many
+            pixels: more than `MAX_PIXELS`, or fewer in a format whose decoder would
+            need more than a gigabyte or a few seconds.
     """
     file: str | io.BytesIO
     if isinstance(path, bytes):
@@ -267,6 +271,11 @@ def _check_file(path: str) -> None:
 
 def _check_size(file: str | io.BytesIO, image: Image.Image) -> None:
     """Bounds time and memory by what the header says, before anything is decoded."""
+    if max(image.size) > _LONGEST_SIDE:
+        raise ImageError(
+            f"has {image.width}x{image.height} pixels; sides of at most "
+            f"{_LONGEST_SIDE:,} are read. Crop it first."
+        )
     pixels = image.width * image.height
     limit = MAX_PIXELS
     if image.format in ("AVIF", "WEBP"):

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_fer._compat import is_validation_of_fit
-from keras_fer.labels import LABELS
+from keras_fer.labels import LABELS, check_factors
 from keras_fer.layers.class_probabilities import ClassProbabilities
 from keras_fer.layers.precision import full_precision
 from keras_fer.layers.types import Tensor
@@ -117,6 +117,26 @@ class ExpressionClassifier(keras.Model):
                 stacklevel=2,
             )
         return model
+
+    def scale_odds(self, factors: Sequence[float]) -> None:
+        """Multiplies the probability of each class by a factor, in place.
+
+        The probabilities then still sum to 1. This changes the bias of the last layer
+        only, so it is kept by saving, export and further training. With a power of the
+        inverse class frequencies it is logit adjustment (Menon et al., "Long-tail
+        Learning via Logit Adjustment", ICLR 2021, equation 9).
+
+        Args:
+            factors: Positive and finite, one per label.
+
+        Raises:
+            ValueError: The factors are others.
+        """
+        shift = np.log(check_factors(factors, self.labels))
+        shift *= self.get_layer("probabilities").temperature
+        for head in self._heads():
+            kernel, bias = head.get_weights()
+            head.set_weights([kernel, bias + shift])
 
     def _heads(self) -> list[keras.layers.Dense]:
         """The layers that have weights for each class."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_fer.labels import check_factors
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -82,6 +84,7 @@ class ExportedModel(abc.ABC):
     labels: tuple[str, ...]
     input_size: int
     info: ExportInfo
+    _factors: npt.NDArray[np.float32] | None = None
 
     @abc.abstractmethod
     def _run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -146,7 +149,31 @@ class ExportedModel(abc.ABC):
             self._run(batch[start : start + batch_size])
             for start in range(0, len(batch), batch_size)
         ]
-        return np.concatenate(outputs)
+        probabilities = np.concatenate(outputs)
+        if self._factors is not None:
+            probabilities = probabilities * self._factors
+            probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def scale_odds(self, factors: Sequence[float]) -> None:
+        """Multiplies the probability of each class by a factor, in place.
+
+        As `scale_odds` of the models in Keras.
+
+        Args:
+            factors: Positive and finite, one per label.
+
+        Raises:
+            ValueError: The factors are others.
+        """
+        values = np.array(check_factors(factors, self.labels))
+        before = 1.0 if self._factors is None else self._factors
+        self._factors = (before * values / values.max()).astype(np.float32)
+
+    @property
+    def factors(self) -> tuple[float, ...] | None:
+        """What `scale_odds` was given, up to a common factor, or `None`."""
+        return None if self._factors is None else tuple(self._factors.tolist())
 
 
 def read(path: str | os.PathLike[str]) -> tuple[pathlib.Path, bytes]:

@@ -2,6 +2,6 @@
 
 from keras_fer.hub import push
 from keras_fer.zoo.loading import info, list, load
-from keras_fer.zoo.presets import ModelInfo
+from keras_fer.zoo.presets import Balance, ModelInfo
 
-__all__ = ["ModelInfo", "info", "list", "load", "push"]
+__all__ = ["Balance", "ModelInfo", "info", "list", "load", "push"]

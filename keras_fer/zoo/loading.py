@@ -16,7 +16,7 @@ from keras_fer.hub.build import build, build_release
 from keras_fer.hub.checks import check_weights, shown
 from keras_fer.hub.release import MANIFEST, MOST_LABELS, WEIGHTS
 from keras_fer.zoo.onnx import load_onnx
-from keras_fer.zoo.presets import DEFAULTS, PRESETS, ModelInfo
+from keras_fer.zoo.presets import DEFAULTS, PRESETS, Balance, ModelInfo
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
@@ -88,12 +88,15 @@ def load(
     labels: Sequence[str] | None = None,
     revision: str | None = None,
     token: str | None = None,
+    balanced: bool = False,
     runtime: Literal["keras"] = "keras",
 ) -> ExpressionClassifier: ...
 
 
 @overload
-def load(name: str, *, runtime: Literal["onnx"]) -> OnnxModel: ...
+def load(
+    name: str, *, balanced: bool = False, runtime: Literal["onnx"]
+) -> OnnxModel: ...
 
 
 def load(
@@ -104,6 +107,7 @@ def load(
     labels: Sequence[str] | None = None,
     revision: str | None = None,
     token: str | None = None,
+    balanced: bool = False,
     runtime: Literal["keras", "onnx"] = "keras",
 ) -> ExpressionClassifier | OnnxModel:
     """Loads a model by name, compiled and ready for `predict` and `fit`.
@@ -125,6 +129,10 @@ def load(
         revision: Branch, tag or commit on the Hub; `None` for what the name says.
         token: For private and gated repositories; `None` for the one of
             `hf auth login`.
+        balanced: Whether to make up for the classes' frequencies in training: rare
+            expressions such as disgust and fear are then found more often, at the cost
+            of accuracy where they are as rare as in training. Only for the trained
+            weights and classes of a preset; `info(name).balance` has the scores.
         runtime: `"onnx"` for the preset on ONNX Runtime, for prediction only: it loads
             in a fraction of the time, and needs neither Keras nor TensorFlow. Its
             weights are stored in half precision.
@@ -151,7 +159,15 @@ def load(
                 "and revision cannot be set. Load the model in Keras, then use "
                 "keras_fer.export."
             )
-        return load_onnx(info(name))
+        return load_onnx(info(name), _balance(info(name)).factors if balanced else None)
+    if balanced and (
+        weights != "default" or (num_classes, labels, revision) != (None,) * 3
+    ):
+        raise ValueError(
+            "balanced=True is for a preset as it is: weights, num_classes, labels and "
+            "revision cannot be set. Use the model's scale_odds instead."
+        )
+    balance = _balance(info(name)) if balanced else None
     release = _release(name, weights, revision, token)
     preset = None if _is_address(name) else info(name)
     known = tuple(release.manifest["labels"]) if release else info(name).labels
@@ -190,12 +206,24 @@ def load(
         if wanted and wanted != held:
             model = model.replace_head(wanted)
         freeze_batch_norm(model.get_layer("backbone"))
+    if balance:
+        model.scale_odds(balance.factors)
     model.compile(
         optimizer=keras.optimizers.AdamW(3e-4, weight_decay=0.01, global_clipnorm=3.0),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     return model
+
+
+def _balance(preset: ModelInfo) -> Balance:
+    if preset.balance is None:
+        raise ValueError(
+            f"{preset.name} does not say how often its classes occur in training, so "
+            "balanced=True is not possible. Use the model's scale_odds with factors of "
+            "your own."
+        )
+    return preset.balance
 
 
 def bundled(preset: ModelInfo) -> pathlib.Path:

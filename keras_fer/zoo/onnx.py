@@ -7,15 +7,18 @@ import pathlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keras_fer.runtime.onnx import OnnxModel
     from keras_fer.zoo.presets import ModelInfo
 
 
-def load_onnx(preset: ModelInfo) -> OnnxModel:
+def load_onnx(preset: ModelInfo, factors: Sequence[float] | None = None) -> OnnxModel:
     """Loads the ONNX file that comes with a preset.
 
     Args:
         preset: From `keras_fer.zoo.info`.
+        factors: See `OnnxModel.scale_odds`; `None` for the model as it is.
 
     Raises:
         ValueError: The preset has no ONNX file, or the file is not the published one.
@@ -40,4 +43,7 @@ def load_onnx(preset: ModelInfo) -> OnnxModel:
             f"{str(path)!r} is not the published file of {preset.name}: its SHA-256 is "
             f"{digest}, not {preset.onnx_sha256}. Reinstall keras-fer."
         )
-    return OnnxModel(path)
+    model = OnnxModel(path)
+    if factors is not None:
+        model.scale_odds(factors)
+    return model

@@ -16,6 +16,28 @@ FOLDER = pathlib.Path(__file__).with_name("presets")
 
 
 @dataclasses.dataclass(frozen=True)
+class Balance:
+    """Logit adjustment, which makes up for the classes' frequencies in training.
+
+    Menon et al., "Long-tail Learning via Logit Adjustment", ICLR 2021.
+
+    Attributes:
+        prior: Frequency of each class in the training data; they sum to 1.
+        tau: Exponent; 0 changes nothing. Chosen on what `ModelInfo.selection` names.
+        score: As `ModelInfo.score`, with the adjusted probabilities.
+    """
+
+    prior: tuple[float, ...]
+    tau: float
+    score: dict[str, float]
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """What the probabilities are multiplied by, before they are normalized."""
+        return tuple(share**-self.tau for share in self.prior)
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelInfo:
     """What must travel with weights.
 
@@ -35,6 +57,7 @@ class ModelInfo:
         score: Metric to value, in percent, one crop, no test-time augmentation.
         license: License of the weights, and what else binds them.
         temperature: What the logits are divided by, fitted on what `selection` names.
+        balance: What `load(..., balanced=True)` does, a `Balance`, or `None`.
         weights: File name of the weights in the package; `None` for a repository.
         onnx: File name of the same model for ONNX Runtime; `None` for a repository.
         onnx_sha256: Its hash.
@@ -58,6 +81,7 @@ class ModelInfo:
     score: dict[str, float]
     license: str
     temperature: float = 1.0
+    balance: Balance | None = None
     weights: str | None = None
     onnx: str | None = None
     onnx_sha256: str | None = None
@@ -99,11 +123,12 @@ def describe(preset: dict[str, Any]) -> ModelInfo:
         data=_data(preset["data"]),
         selection=_selection(preset["selection"]),
         split=f"{split_title(evaluation)} (n = {evaluation['n']:,})",
-        score={
-            metric: round(score["value"], 1)
-            for metric, score in evaluation["scores"].items()
-            if metric != "uar"
-        },
+        score=_rounded(evaluation["scores"]),
+        balance=Balance(
+            tuple(preset["balance"]["prior"]),
+            preset["balance"]["tau"],
+            _rounded(evaluation["balanced"]),
+        ),
         license=f"{preset['license']['name']} for the weights; "
         f"{preset['data']['license']}",
         weights=preset["weights"]["file"],
@@ -113,6 +138,11 @@ def describe(preset: dict[str, Any]) -> ModelInfo:
         repo=preset["repo"],
         revision=preset["revision"],
     )
+
+
+def _rounded(scores: dict[str, Any]) -> dict[str, float]:
+    names = {"accuracy": "accuracy", "macro_f1": "macro_f1", "uar": "mean_recall"}
+    return {name: round(scores[metric]["value"], 1) for metric, name in names.items()}
 
 
 def describe_input(size: int) -> str:

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fer import LABELS, faces, zoo
+from keras_fer import LABELS, analyze, faces, zoo
 from keras_fer.cli.predict import sample_portrait
-
-ASTRONAUT = pathlib.Path(__file__).parents[3] / "shared/photos/astronaut.png"
 
 
 def changed(before, after):
@@ -52,11 +50,27 @@ def test_json_follows_the_schema(run, portrait):
     assert 0 <= x < x + width <= 512 and 0 <= y < y + height <= 600
 
 
+def test_balanced_is_that_of_analyze(run, portrait):
+    status, output, _ = run("predict", portrait, "--json", "--balanced")
+    (face,) = json.loads(output)["faces"]
+    (expected,) = analyze(portrait, balanced=True)
+    (plain,) = analyze(portrait)
+    assert status == 0 and face["probabilities"] == expected.probabilities
+    balance = zoo.info("patt_lite").balance
+    odds = {
+        label: plain.probabilities[label] / prior**balance.tau
+        for label, prior in zip(LABELS, balance.prior, strict=True)
+    }
+    total = sum(odds.values())
+    for label, value in odds.items():
+        assert face["probabilities"][label] == pytest.approx(value / total, abs=1e-5)
+
+
 def test_a_model_that_returns_nan_is_one_error_line(run, portrait, monkeypatch):
     model = zoo.load("patt_lite")
     logits = model.get_layer("logits")
     logits.set_weights([np.nan * weight for weight in logits.get_weights()])
-    monkeypatch.setattr(faces, "load_model", lambda name: model)
+    monkeypatch.setattr(faces, "load_model", lambda name, **_: model)
     status, output, errors = run("predict", portrait, "--json")
     record = json.loads(output, parse_constant=pytest.fail)
     assert (status, record["faces"]) == (1, [])
@@ -64,10 +78,9 @@ def test_a_model_that_returns_nan_is_one_error_line(run, portrait, monkeypatch):
     assert record["error"] in errors and errors.count("\n") == 1
 
 
-@pytest.mark.skipif(not ASTRONAUT.is_file(), reason="the photo is absent")
 @pytest.mark.parametrize("model", ["patt_lite.ferplus", "patt_lite.fer2013"])
-def test_the_astronaut_smiles(run, model):
-    _, output, _ = run("predict", ASTRONAUT, "--json", "--model", model)
+def test_the_astronaut_smiles(run, shared, model):
+    _, output, _ = run("predict", shared("astronaut"), "--json", "--model", model)
     (face,) = json.loads(output)["faces"]
     x, y, width, height = face["box"]
     assert face["label"] == "happiness"

@@ -44,6 +44,11 @@ def test_no_face(model):
     assert analyze(np.zeros((50, 50, 3)), model, detector="haar") == []
 
 
+def test_models_are_balanced_when_they_are_loaded(portrait, model):
+    with pytest.raises(ValueError, match="balanced=True is for the name of a model"):
+        analyze(portrait, model, balanced=True)
+
+
 def test_bad_image(model, tmp_path):
     with pytest.raises(ImageError, match="There is no file"):
         analyze(tmp_path / "none.jpg", model, detector="haar")

@@ -296,6 +296,15 @@ def test_a_jpeg_of_many_scans_is_refused_at_once(tmp_path):
     assert read_image(path).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("size", [(1, 100_001), (100_001, 1)])
+def test_a_side_may_have_100_000_pixels(tmp_path, size):
+    path = tmp_path / "strip.png"
+    Image.new("L", size).save(path)
+    assert f"{size[0]}x{size[1]} pixels; sides of at most 100,000" in refused(path)
+    Image.new("L", (2, 100_000)).save(path)
+    assert read_image(path).shape == (100_000, 2, 3)
+
+
 # Slow: a process starts with the peak memory of the one that it is forked from.
 @pytest.mark.slow
 @pytest.mark.parametrize(

@@ -246,6 +246,12 @@ _started = []
 
 
 @functools.cache
+def _prepare(name):
+    """Imports and builds what a target compares with; that starts processes."""
+    TARGETS[name].cases()
+
+
+@functools.cache
 def _watch():
     events = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork")
     sys.addaudithook(
@@ -266,6 +272,7 @@ def check(target, content, folder):
             error, took over two seconds of processor time or over 1 GiB of memory, or
             started another process.
     """
+    _prepare(target)
     _watch()
     target = TARGETS[target]
     path = pathlib.Path(folder) / f"case{target.suffix}"

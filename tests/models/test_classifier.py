@@ -42,6 +42,29 @@ def predict(model, images):
     return model.predict(images, verbose=0)
 
 
+class TestScaleOdds:
+    def test_probabilities_are_multiplied_and_sum_to_1(self, model, images):
+        before = model.get_weights()
+        factors = (0.5, 1.0, 3.0, 20.0)
+        expected = predict(model, images) * factors
+        model.scale_odds(factors)
+        after = predict(model, images)
+        expected /= expected.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(after, expected, atol=1e-5)
+        model.scale_odds([1 / factor for factor in factors])
+        for one, another in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_allclose(one, another, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "factors",
+        [(1, 1, 1), (1, 1, 1, 0), (1, 1, 1, -1), (1, 1, 1, np.inf), ["x"] * 4, 1.0],
+        ids=str,
+    )
+    def test_other_factors_are_refused(self, classifier, factors):
+        with pytest.raises(ValueError, match="factors must be 4 positive, finite"):
+            classifier.scale_odds(factors)
+
+
 class TestReplaceHead:
     @pytest.mark.parametrize(
         "labels",

@@ -16,6 +16,7 @@ from keras_fer.labels import from_dataset
 from keras_fer.zoo.presets import PRESETS
 from tfds_builders import corruptions
 from zoo import data, environment, evaluate, results_schema, shelf, tables, target
+from zoo.evaluation import balance
 
 LABELS = ("a", "b", "c", "d")
 PRESET = "patt_lite.fer2013"
@@ -181,6 +182,33 @@ def test_temperature_stays_within_its_bounds_where_all_is_right():
     probabilities = np.tile([0.6, 0.4], (10, 1))
     found = evaluate.fit_temperature(np.zeros(10, int), probabilities)
     assert found == pytest.approx(evaluate.TEMPERATURES[0], rel=1e-3)
+
+
+def test_tau_is_1_where_the_probabilities_are_exact():
+    """Bayes' theorem: the best guess for equally frequent classes divides by the prior.
+
+    Three classes on a line, Gaussian, of which the last is rare.
+    """
+    rng = np.random.default_rng(0)
+    prior = np.array([0.7, 0.25, 0.05])
+    truth = rng.choice(3, 100_000, p=prior)
+    places = rng.normal(1.5 * truth)
+    likelihood = np.exp(-((places[:, None] - 1.5 * np.arange(3)) ** 2) / 2)
+    probabilities = balance.rebalance(likelihood * prior, np.ones(3), 0)
+    assert balance.choose_tau(truth, probabilities, prior) == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(
+        balance.rebalance(probabilities, prior, 1),
+        likelihood / likelihood.sum(axis=1, keepdims=True),
+        atol=1e-9,
+    )
+    assert balance.choose_tau(np.arange(3), np.eye(3), prior) == 0
+
+
+def test_the_prior_is_the_share_of_the_targets():
+    targets = [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.5]]
+    np.testing.assert_allclose(balance.class_prior(targets), [0.6, 0.2, 0.2])
+    with pytest.raises(ValueError, match="Every class must occur in training"):
+        balance.class_prior(np.eye(3)[:2])
 
 
 def test_a_class_without_faces_counts_as_zero():

@@ -15,6 +15,8 @@ from tests.marks import rest_medium
 from zoo.cost import count_macs
 from zoo.shelf import Shelf
 
+SCORES = {"accuracy": "accuracy", "macro_f1": "macro_f1", "uar": "mean_recall"}
+
 
 def predict(model, images):
     """Without the graph of `predict`, which takes seconds to trace."""
@@ -61,13 +63,48 @@ def test_scores_are_those_of_the_results(name):
     assert result["sha256"] == preset.sha256
     assert result["labels"] == list(preset.labels)
     assert preset.score == {
-        metric: round(result["all"][metric], 1) for metric in ("accuracy", "macro_f1")
+        name: round(result["all"][metric], 1) for metric, name in SCORES.items()
     }
+    assert preset.balance.score == {
+        name: round(result["balanced"]["all"][metric], 1)
+        for metric, name in SCORES.items()
+    }
+    # What it is for.
+    assert preset.balance.score["mean_recall"] > preset.score["mean_recall"]
     for part in ("all", "without_duplicates"):
         confusion = np.array(result[part]["confusion"])
         assert confusion.sum() == result[part]["n"]
         accuracy = 100 * confusion.trace() / confusion.sum()
         assert accuracy == pytest.approx(result[part]["accuracy"])
+
+
+@pytest.mark.parametrize("runtime", ["keras", "onnx"])
+def test_balanced_probabilities_make_up_for_the_prior(images, runtime):
+    """Bayes' theorem: they are divided by a power of the frequencies in training."""
+    balance = zoo.info("patt_lite").balance
+    assert sum(balance.prior) == pytest.approx(1, abs=1e-4)
+    odds = zoo.load("patt_lite", runtime=runtime).predict(images)
+    odds = odds / np.power(balance.prior, balance.tau)
+    model = zoo.load("patt_lite", runtime=runtime, balanced=True)
+    np.testing.assert_allclose(
+        model.predict(images), odds / odds.sum(axis=1, keepdims=True), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"labels": ["a", "b"]},
+        {"num_classes": 3},
+        {"weights": None},
+        {"revision": "main"},
+        {"weights": "mine.weights.h5"},
+    ],
+    ids=str,
+)
+def test_only_a_preset_as_it_is_can_be_balanced(arguments):
+    with pytest.raises(ValueError, match="balanced=True is for a preset as it is"):
+        zoo.load("patt_lite", balanced=True, **arguments)
 
 
 @pytest.mark.medium

@@ -38,6 +38,14 @@ def table(result):
         ]
         for label, row in zip(result["labels"], values["confusion"], strict=True):
             lines.append(f"{label:>10} " + "".join(f"{count:>10}" for count in row))
+    if "balanced" in result:
+        balanced = result["balanced"]
+        lines += [
+            "",
+            f"balanced, tau = {balanced['tau']:g}",
+            "accuracy {accuracy:.2f} %  macro-F1 {macro_f1:.2f} %  "
+            "UAR {uar:.2f} %".format(**balanced["all"]),
+        ]
     change = result["batch_independence"]
     lines += [
         "",
