@@ -4,6 +4,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -257,6 +258,44 @@ def test_ctrl_c_ends_with_one_line_and_whole_results(tmp_path, portrait):
     assert len(lines) <= len(saved) <= len(lines) + 1 < 500
     for file in saved:
         Image.open(file).load()
+
+
+@pytest.mark.slow
+def test_twenty_kills_leave_whole_images_and_own_files(tmp_path, portrait):
+    """The folder of the images is also that of the results."""
+    own = {}
+    with Image.open(portrait) as image:
+        for index in range(200):
+            path = tmp_path / (f"{index}.png" if index % 2 else f"{index}_faces.png")
+            image.resize((128, 150 + index % 7)).save(path)
+            own[path] = path.read_bytes()
+    rng = np.random.default_rng(0)
+    results = 0
+    for _ in range(20):
+        before = set(tmp_path.glob("*.png"))
+        process = command(
+            tmp_path,
+            "--json",
+            "--save",
+            tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 2))
+        process.kill()
+        output, _ = process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        new = set(tmp_path.glob("*.png")) - before
+        # What was printed is saved, and the kill may have come in between.
+        printed = 1 + output.count("\n")
+        assert printed <= len(new) <= printed + 1
+        for path in new:
+            Image.open(path).load()
+        results += len(new)
+    assert all(path.read_bytes() == content for path, content in own.items())
+    print(f"20 kills, {results} whole images, {len(own)} files as they were")
 
 
 @pytest.mark.medium
