@@ -130,6 +130,7 @@ def _values(facts, results, repo_id):
         "confusion": _confusion(clean),
         "harder": _harder(results),
         "hardest": _hardest(results),
+        "tau": f"{facts['balance']['tau']:g}",
         "temperature": f"{preset.temperature:g}",
         "calibration": _calibration(clean),
         "bins": BINS,
@@ -173,6 +174,7 @@ def _scores(clean):
     fresh = clean["without_duplicates"]
     if fresh:
         parts[f"the {fresh['n']:,} that do not occur in train (95 %)"] = fresh
+    parts[f"all {clean['all']['n']:,}, balanced (95 %)"] = clean["balanced"]["all"]
     rows = [
         [name, *(_interval(values, metric) for values in parts.values())]
         for metric, (_, name, _) in METRICS.items()

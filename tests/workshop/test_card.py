@@ -88,9 +88,11 @@ def test_the_tables_are_the_results(name, text):
     metrics = ("accuracy", "macro_f1", "uar")
     scores, size = rows(text, "Scores"), len(result["labels"])
     assert f"{everything['n']:,}" in scores[0][1] and f"{fresh['n']:,}" in scores[0][2]
+    parts = (everything, fresh, result["balanced"]["all"])
     assert [row[1:] for row in scores[1:4]] == [
-        [interval(everything, metric), interval(fresh, metric)] for metric in metrics
+        [interval(values, metric) for values in parts] for metric in metrics
     ]
+    assert f"to the power of {result['balanced']['tau']:g}." in text
     assert scores[5 : 5 + size] == [
         [f"<code>{label}</code>"]
         + [f"{row[metric]:.1f}" for metric in ("precision", "recall", "f1")]
