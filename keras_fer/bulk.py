@@ -27,7 +27,7 @@ import numpy as np
 from keras_fer import faces
 from keras_fer._version import __version__
 from keras_fer.console import one_line
-from keras_fer.faces.analyze import classify_many_in, named_model
+from keras_fer.faces.analyze import check_max_faces, classify_many_in, named_model
 from keras_fer.faces.detect import AnyDetector, Face, detect_many_in
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def predict(
     *,
     min_size: float | None = None,
     min_confidence: float | None = None,
+    max_faces: int | None = None,
     balanced: bool = False,
     threads: int | None = None,
 ) -> Results:
@@ -113,6 +114,7 @@ def predict(
         align: See `keras_fer.faces.crop`.
         min_size: See `keras_fer.faces.detect`.
         min_confidence: See `keras_fer.faces.detect`.
+        max_faces: See `keras_fer.analyze`.
         balanced: See `keras_fer.analyze`.
         threads: Threads that decode images; `None` for one per core.
 
@@ -132,7 +134,8 @@ def predict(
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}.")
     files = faces.find_images(paths)
-    analyzer = _Analyzer(model, detector, align, min_size, min_confidence, balanced)
+    limits = (min_size, min_confidence, max_faces)
+    analyzer = _Analyzer(model, detector, align, *limits, balanced)
     settings = {
         **analyzer.settings,
         "number_of_images": len(files),
@@ -154,6 +157,7 @@ def ray_dataset(
     *,
     min_size: float | None = None,
     min_confidence: float | None = None,
+    max_faces: int | None = None,
     balanced: bool = False,
     actors: int | tuple[int, int] | None = None,
     num_cpus: float = 1,
@@ -176,6 +180,7 @@ def ray_dataset(
         align: See `keras_fer.faces.crop`.
         min_size: See `keras_fer.faces.detect`.
         min_confidence: See `keras_fer.faces.detect`.
+        max_faces: See `keras_fer.analyze`.
         balanced: See `keras_fer.analyze`.
         actors: Number of actors, or the least and the most; `None` for as many as
             the cluster has room for.
@@ -220,7 +225,7 @@ def ray_dataset(
             tables = [pyarrow.table({"path": part}) for part in _chunks(files)]
             dataset = ray.data.from_arrow(tables)
             batch_size = None
-    limits = (min_size, min_confidence)
+    limits = (min_size, min_confidence, max_faces)
     least, most = actors if isinstance(actors, tuple) else (actors or 1, actors)
     result = dataset.map_batches(
         _Actor,
@@ -249,15 +254,7 @@ def to_record(
     """
     return {
         "path": path,
-        "faces": [
-            {
-                "box": list(face.box),
-                "label": face.label,
-                "confidence": face.confidence,
-                "probabilities": face.probabilities,
-            }
-            for face in found
-        ],
+        "faces": [face.to_dict() for face in found],
         "error": None if error is None else one_line(error),
     }
 
@@ -277,13 +274,16 @@ class _Analyzer:
         align: bool,
         min_size: float | None,
         min_confidence: float | None,
+        max_faces: int | None,
         balanced: bool,
     ) -> None:
+        check_max_faces(max_faces)
         loaded: Any = named_model(model, balanced)
         found = faces.load_detector(detector)
 
         def detect(images: Sequence[np.ndarray]) -> list[list[Face]]:
-            return detect_many_in(images, found, min_size, min_confidence)
+            several = detect_many_in(images, found, min_size, min_confidence)
+            return [each[:max_faces] for each in several]
 
         detect([np.zeros((8, 8, 3), np.uint8)])  # Invalid limits raise now.
         self._model, self._detect, self._align = loaded, detect, align
@@ -300,6 +300,7 @@ class _Analyzer:
             "align": align,
             "min_size": min_size,
             "min_confidence": min_confidence,
+            "max_faces": max_faces,
             "balanced": balanced,
         }
 

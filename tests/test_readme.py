@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_fer.cli import build_parser
+from keras_fer.cli import parse
 from keras_fer.cli.predict import sample_portrait
 from zoo import tables
 
@@ -41,7 +41,7 @@ def test_every_flag_of_the_commands_exists(line):
     for command in line.split("&&"):
         words = command.split()
         if words[0] == "keras-fer":
-            options = build_parser().parse_args(words[1:])
+            options = parse(words[1:])
             assert callable(options.run)
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 import keras_fer
 from keras_fer.cli import audit, export, info, predict
 from keras_fer.cli import list as list_
 from keras_fer.console import discard_output, open_standard_streams, print_error
+
+_COMMANDS = {
+    "predict": predict,
+    "list": list_,
+    "info": info,
+    "export": export,
+    "audit": audit,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     open_standard_streams()
     try:
-        options = build_parser().parse_args(arguments)
+        options = parse(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
         print_error("keras-fer", "interrupted")
@@ -42,12 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser; options that it returns have `run`, a function of them."""
     parser = argparse.ArgumentParser(
-        "keras-fer", description="Facial expression recognition in images."
+        "keras-fer",
+        description="Facial expression recognition in images.",
+        epilog="`keras-fer photo.jpg` is `keras-fer predict photo.jpg`.",
     )
     parser.add_argument(
         "--version", action="version", version=f"keras-fer {keras_fer.__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (predict, list_, info, export, audit):
+    for command in _COMMANDS.values():
         command.add_parser(commands)
     return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options in arguments; those that begin with an image are of `predict`."""
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    if given and given[0] not in _COMMANDS:
+        first = given[0]
+        path = os.path.lexists(first) or any(mark in first for mark in "./*?")
+        if first == "-" or (path and not first.startswith("-")):
+            given = ["predict", *given]
+    return build_parser().parse_args(given)

@@ -7,8 +7,8 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from keras_fer.cli.model import HELP, check_model
 from keras_fer.console import (
-    one_line,
     print_error,
     print_output,
     printable,
@@ -48,7 +48,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="a name from `keras-fer list`, hf://user/repo[@revision] or a .keras file",
+        help=HELP,
     )
     parser.add_argument(
         "file",
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if (options.precision == "int8") != (options.calibration is not None):
         options.parser.error("--precision int8 and --calibration FOLDER go together")
-    _check_model(options)
+    check_model(options)
     calibration = _read(options.calibration) if options.calibration else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with without_native_output():
@@ -107,18 +107,6 @@ def run(options: argparse.Namespace) -> int:
         size += f", calibrated on {len(calibration)} images"
     print_output(f"{printable(str(path))}: {format}, {options.precision}, {size}")
     return 0
-
-
-def _check_model(options: argparse.Namespace) -> None:
-    """Ends the process if MODEL cannot be one; Keras is not imported."""
-    from keras_fer import zoo
-
-    if options.model.endswith(".keras"):
-        return
-    try:
-        zoo.info(options.model)
-    except ValueError as error:
-        options.parser.error(f"{one_line(error)} Or pass a .keras file.")
 
 
 def _read(folder: str) -> list[np.ndarray]:

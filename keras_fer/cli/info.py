@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from typing import Any
 
 from keras_fer import zoo
-from keras_fer.console import one_line, print_output, printable
+from keras_fer.cli.model import HELP, check_model
+from keras_fer.console import print_output, printable, without_native_output
 
 
 def add_parser(commands: Any) -> None:
@@ -17,18 +19,16 @@ def add_parser(commands: Any) -> None:
         help="describe a model",
         description="Prints a model's paper, data, scores, license and hash.",
     )
-    parser.add_argument(
-        "name", help="a name from `keras-fer list`, or hf://user/repo[@revision]"
-    )
+    parser.add_argument("model", metavar="MODEL", help=HELP)
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints one fact per line."""
-    try:
-        model = zoo.info(options.name)
-    except ValueError as error:
-        options.parser.error(one_line(error))
+    check_model(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with without_native_output():
+        model = zoo.info(options.model)
     facts = dataclasses.asdict(model)
     if model.balance:
         facts["balance"] = {"tau": model.balance.tau, **model.balance.score}

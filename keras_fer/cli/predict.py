@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fer import zoo
+from keras_fer.cli.model import HELP, check_model
 from keras_fer.cli.output import OutputFolder, is_output
 from keras_fer.console import (
     one_line,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from keras_fer.faces import Detector, Face
     from keras_fer.faces.analyze import Analysis
     from keras_fer.runtime import OnnxModel
+
+_STANDARD_INPUT = "-"
 
 _EPILOG = """\
 --json prints one line per image:
@@ -61,13 +65,13 @@ def add_parser(commands: Any) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="images, folders and patterns (default: a sample portrait)",
+        help="images, folders, patterns and URLs; - for standard input (default: a "
+        "sample portrait)",
     )
     parser.add_argument(
         "--model",
         default="patt_lite",
-        help="a name from `keras-fer list`, or hf://user/repo[@revision] "
-        "(default: %(default)s)",
+        help=f"{HELP} (default: %(default)s)",
     )
     parser.add_argument(
         "--detector",
@@ -80,6 +84,31 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="find rare expressions, such as disgust and fear, more often, at the cost "
         "of accuracy where they are rare; `keras-fer info` has the scores",
+    )
+    parser.add_argument(
+        "--min-size",
+        type=float,
+        metavar="PIXELS",
+        help="longer side of the smallest face (default: all that are found)",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        type=float,
+        metavar="SCORE",
+        help="lowest score of the detector, 0-1 (default: that of the detector)",
+    )
+    parser.add_argument(
+        "--max-faces",
+        type=_positive,
+        metavar="N",
+        help="classify the N largest faces of an image only",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help="print the K most probable expressions of a face (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     parser.add_argument(
@@ -109,16 +138,13 @@ def run(options: argparse.Namespace) -> int:
     """Prints the faces of every image."""
     from tqdm import tqdm
 
-    from keras_fer import faces
     from keras_fer.bulk import FORMATS, to_record
-    from keras_fer.faces.analyze import analyze_in
+    from keras_fer.faces.analyze import classify_in
+    from keras_fer.faces.detect import detect_in
 
-    try:
-        info = zoo.info(options.model)
-        if options.balanced and info.balance is None:
-            raise ValueError(f"--balanced is not known for {options.model}")
-    except ValueError as error:
-        options.parser.error(one_line(error))
+    check_model(options)
+    if options.balanced and not _can_be_balanced(options.model):
+        options.parser.error(f"--balanced is for presets, got {options.model!r}")
     if options.explain and not options.save:
         options.parser.error("--explain needs --save DIR, where it writes its images")
     if options.out and (options.json or options.save):
@@ -127,14 +153,10 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error(f"--out must end in {', '.join(FORMATS)}")
     output = OutputFolder(options.save) if options.save else None
     paths = _inputs(options.paths or [sample_portrait()])
-    detector = _load_detector(options)
-    # Gradients need Keras.
-    load = zoo.load if options.explain else faces.load_model
-    model = load(options.model, balanced=options.balanced)
     if options.out:
-        return _write(options, paths, model, detector)
+        return _write(options, paths)
     warnings.showwarning = _show_warning
-    methods = _methods(model) if options.explain else []
+    tools = None
 
     failed = 0
     # On a terminal with several images only; tqdm writes to standard error.
@@ -142,11 +164,24 @@ def run(options: argparse.Namespace) -> int:
         found: list[Face] = []
         problem = None
         try:
-            analysis = analyze_in(faces.read_image(path), model, detector)
-            found = analysis.faces
-            if output:
-                images = _annotated(analysis, model, methods)
-                output.write(pathlib.Path(path).stem, images)
+            image = _read(path)
+        except (OSError, ValueError, MemoryError) as error:
+            problem = one_line(error)
+            failed += 1
+        # Loaded for the first image that can be read: a wrong path is told at once.
+        if problem is None and tools is None:
+            tools = _Tools.load(options)
+        try:
+            if problem is None:
+                assert tools is not None
+                limits = (options.min_size, options.min_confidence)
+                detected = detect_in(image, tools.detector, *limits)
+                detected = detected[: options.max_faces]
+                analysis = classify_in(image, tools.model, detected)
+                found = analysis.faces
+                if output:
+                    images = _annotated(analysis, tools.model, tools.methods)
+                    output.write(_stem(path), images)
         except (OSError, ValueError, MemoryError) as error:
             problem = one_line(error)
             failed += 1
@@ -155,7 +190,7 @@ def run(options: argparse.Namespace) -> int:
                 record = to_record(path, found, problem)
                 print_output(json.dumps(record, allow_nan=False))
             elif problem is None:
-                print_output(_text(path, found))
+                print_output(_text(path, found, options.top_k))
         if problem is not None:
             with tqdm.external_write_mode(sys.stderr):
                 print_error("keras-fer", problem)
@@ -164,16 +199,92 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _write(
-    options: argparse.Namespace,
-    paths: list[str],
-    model: keras.Model | OnnxModel,
-    detector: Detector,
-) -> int:
+@dataclasses.dataclass(frozen=True)
+class _Tools:
+    """What images are analyzed with.
+
+    Attributes:
+        detector: The detector.
+        model: The model.
+        methods: Saliency methods that the model allows.
+    """
+
+    detector: Detector
+    model: keras.Model | OnnxModel
+    methods: list[str]
+
+    @classmethod
+    def load(cls, options: argparse.Namespace) -> _Tools:
+        """Loads what the options name; wrong ones end the process."""
+        from keras_fer import faces
+
+        detector = _load_detector(options)
+        # Gradients need Keras.
+        load = zoo.load if options.explain else faces.load_model
+        model = load(options.model, balanced=options.balanced)
+        return cls(detector, model, _methods(model) if options.explain else [])
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _can_be_balanced(name: str) -> bool:
+    from keras_fer.zoo.loading import is_file
+
+    return not is_file(name) and zoo.info(name).balance is not None
+
+
+def _read(path: str) -> np.ndarray:
+    """An image from a file, a URL, or standard input."""
+    from keras_fer.faces.images import ImageError, read_image
+    from keras_fer.faces.inputs import open_image
+
+    if path != _STANDARD_INPUT:
+        return open_image(path)
+    try:
+        return read_image(sys.stdin.buffer.read())
+    except ImageError as error:
+        text = str(error).removeprefix("The image")
+        raise ImageError(f"Standard input{text}") from None
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether a path stands for standard input or is a URL."""
+    from keras_fer.faces.url import is_url
+
+    return path == _STANDARD_INPUT or is_url(path)
+
+
+def _stem(path: str) -> str:
+    """What the names of annotated images begin with."""
+    if path == _STANDARD_INPUT:
+        return "stdin"
+    if _is_no_file(path):
+        path = path.partition("?")[0]
+    return pathlib.PurePath(path).stem
+
+
+def _write(options: argparse.Namespace, paths: list[str]) -> int:
     """Writes the results file, and prints what is in it."""
     from keras_fer import bulk
 
-    results = bulk.predict(paths, options.out, model, detector)
+    for path in paths:
+        if _is_no_file(path):
+            options.parser.error(f"--out is for files, got {path!r}")
+    tools = _Tools.load(options)
+    results = bulk.predict(
+        paths,
+        options.out,
+        tools.model,
+        tools.detector,
+        min_size=options.min_size,
+        min_confidence=options.min_confidence,
+        max_faces=options.max_faces,
+    )
     path = printable(str(results.path))
     images, found = _count(results.images, "image"), _count(results.faces, "face")
     print_output(f"{path}: {images}, {found}")
@@ -204,6 +315,9 @@ def _inputs(paths: Sequence[str]) -> list[str]:
 
     inputs, skipped = [], 0
     for path in paths:
+        if _is_no_file(path):
+            inputs.append(path)
+            continue
         found = faces.find_images(path)
         if found == [path]:
             inputs.append(path)
@@ -235,7 +349,9 @@ def _load_detector(options: argparse.Namespace) -> Detector:
         raise  # `error` has ended the process.
 
 
-def _text(path: str, found: Sequence[Face]) -> str:
+def _text(path: str, found: Sequence[Face], top_k: int) -> str:
+    from keras_fer.faces.detect.base import percent
+
     path = printable(path)
     if not found:
         return f"{path}: no face found"
@@ -243,7 +359,11 @@ def _text(path: str, found: Sequence[Face]) -> str:
     for face in found:
         x, y, width, height = face.box
         box = f"{width}x{height} at ({x}, {y})"
-        lines.append(f"  {printable(str(face.label))} {face.confidence:.1%}  {box}")
+        labels = (
+            f"{printable(label)} {percent(probability, 1)}"
+            for label, probability in face.top(top_k)
+        )
+        lines.append(f"  {', '.join(labels)}  {box}")
     return "\n".join(lines)
 
 

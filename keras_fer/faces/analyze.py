@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from PIL import Image
@@ -18,10 +18,17 @@ from keras_fer.faces.detect import (
     Detector,
     Face,
     detect_in,
+    detect_many_in,
     faces_of_boxes,
     load_detector,
 )
-from keras_fer.faces.images import as_image, read_image
+from keras_fer.faces.images import ImageError, as_image
+from keras_fer.faces.inputs import (
+    AnyImage,
+    check_channel_order,
+    open_image,
+    several,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -30,61 +37,189 @@ if TYPE_CHECKING:
 
 # Faces per forward pass, which bounds memory on images of crowds.
 _BATCH = 64
+# Images that are in memory at once.
+_IMAGES = 32
 
 
-def analyze(
-    image: str | os.PathLike[str] | np.ndarray,
-    model: str | keras.Model | OnnxModel = "patt_lite",
+@overload
+def analyze(  # type: ignore[overload-overlap]  # Text and arrays are iterable, too.
+    image: AnyImage,
+    model: str | os.PathLike[str] | keras.Model | OnnxModel = "patt_lite",
     detector: AnyDetector = "mtcnn",
     align: bool = True,
     *,
     min_size: float | None = None,
     min_confidence: float | None = None,
+    max_faces: int | None = None,
     boxes: Sequence[Sequence[float]] | None = None,
+    channel_order: Literal["rgb", "bgr"] = "rgb",
     balanced: bool = False,
-) -> list[Face]:
-    """Detects the faces in an image and classifies their expressions.
+) -> list[Face]: ...
+
+
+@overload
+def analyze(
+    image: Iterable[AnyImage],
+    model: str | os.PathLike[str] | keras.Model | OnnxModel = "patt_lite",
+    detector: AnyDetector = "mtcnn",
+    align: bool = True,
+    *,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+    max_faces: int | None = None,
+    boxes: Sequence[Sequence[Sequence[float]]] | None = None,
+    channel_order: Literal["rgb", "bgr"] = "rgb",
+    balanced: bool = False,
+    errors: Literal["raise"] = "raise",
+) -> list[list[Face]]: ...
+
+
+@overload
+def analyze(
+    image: Iterable[AnyImage],
+    model: str | os.PathLike[str] | keras.Model | OnnxModel = "patt_lite",
+    detector: AnyDetector = "mtcnn",
+    align: bool = True,
+    *,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+    max_faces: int | None = None,
+    boxes: Sequence[Sequence[Sequence[float]]] | None = None,
+    channel_order: Literal["rgb", "bgr"] = "rgb",
+    balanced: bool = False,
+    errors: Literal["return"],
+) -> list[list[Face] | ImageError]: ...
+
+
+def analyze(
+    image: Any,
+    model: str | os.PathLike[str] | keras.Model | OnnxModel = "patt_lite",
+    detector: AnyDetector = "mtcnn",
+    align: bool = True,
+    *,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+    max_faces: int | None = None,
+    boxes: Any = None,
+    channel_order: Literal["rgb", "bgr"] = "rgb",
+    balanced: bool = False,
+    errors: Literal["raise", "return"] = "raise",
+) -> Any:
+    """Detects the faces in images and classifies their expressions.
 
     Args:
-        image: The path of an image, or an array: `(H, W)`, `(H, W, 1)` or
-            `(H, W, 3)`, grayscale or RGB, 0–255.
-        model: A name that `keras_fer.zoo.load` knows, which is loaded once, or a model
-            with `labels`. Presets run on ONNX Runtime, without Keras.
+        image: One image, or a list or an iterator of images, which are analyzed
+            together. An image is a path; a URL, `http` or `https`; the bytes of an
+            image file or a file object; a PIL image; or an array or tensor, `(H, W)`
+            or `(H, W, 1)` grayscale, `(H, W, 3)` RGB, 0–255, or `(H, W, 4)` uint8
+            RGBA, which is composited on white.
+        model: A name that `keras_fer.zoo.load` knows, which is loaded once, a `.keras`
+            file, or a model with `labels`. Presets run on ONNX Runtime, without Keras.
         detector: See `detect`.
         align: See `crop`.
         min_size: See `detect`.
         min_confidence: See `detect`.
+        max_faces: How many faces of an image to classify, the largest; `None` for all.
         boxes: The faces' boxes `(x, y, width, height)` in pixels of the upright image,
             if they are known; `detector` is not used then. Parts outside the image are
-            cut off.
+            cut off. Of several images, a list of boxes for each.
+        channel_order: Order of the colors in arrays; `"bgr"` for those of OpenCV.
         balanced: With the name of a model, see `keras_fer.zoo.load`: rare expressions
             are found more often.
+        errors: Of several images, what to do with one that cannot be read: `"raise"`
+            its error, or `"return"` it in the place of its faces.
 
     Returns:
         A list of `Face` with probabilities, largest first; empty where there is none.
-        With `boxes`, one `Face` per box, in their order.
+        With `boxes`, one `Face` per box, in their order. For several images, a list of
+        such lists, one for each image in their order.
 
     Raises:
-        ImageError: The file or array is not a usable image.
+        ImageError: An image is not usable.
         ValueError: The model has no labels or returns NaN, an argument is unknown, or
             a box is invalid.
     """
-    if boxes is not None and (min_size, min_confidence) != (None, None):
+    if boxes is not None and (min_size, min_confidence, max_faces) != (None,) * 3:
         raise ValueError(
-            "min_size and min_confidence are for detectors, and boxes replaces the "
-            "detector. Leave them out, or filter the boxes yourself."
+            "min_size, min_confidence and max_faces are for detectors, and boxes "
+            "replaces the detector. Leave them out, or filter the boxes yourself."
         )
-    if isinstance(image, (str, os.PathLike)):
-        image = read_image(image)
-    else:
-        image = as_image(image)
+    check_max_faces(max_faces)
+    if errors not in ("raise", "return"):
+        raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}.")
+    check_channel_order(channel_order)
+    images = several(image)
+    if images is None:
+        # Before the model, which takes longer.
+        first = open_image(image, channel_order)
     model = named_model(model, balanced)
-    if boxes is None:
-        loaded = load_detector(detector)
-        faces = detect_in(image, loaded, min_size, min_confidence)
-    else:
-        faces = faces_of_boxes(image, boxes)
-    return classify_in(image, model, faces, align).faces
+    loaded = None if boxes is not None else load_detector(detector)
+
+    def find(opened: list[np.ndarray], given: list[Any]) -> list[list[Face]]:
+        if loaded is None:
+            return [faces_of_boxes(*each) for each in zip(opened, given, strict=True)]
+        found = detect_many_in(opened, loaded, min_size, min_confidence)
+        return [faces[:max_faces] for faces in found]
+
+    if images is None:
+        return classify_in(first, model, find([first], [boxes])[0], align).faces
+    return _analyze_many(
+        images, boxes, find, model, align, channel_order, errors == "return"
+    )
+
+
+def check_max_faces(max_faces: int | None) -> None:
+    """Raises a `ValueError` unless it is `None` or a positive integer."""
+    if max_faces is not None and (not isinstance(max_faces, int) or max_faces < 1):
+        raise ValueError(f"max_faces must be 1 or more, or None, got {max_faces!r}.")
+
+
+def _analyze_many(
+    images: Iterator[AnyImage],
+    boxes: Iterable[Any] | None,
+    find: Callable[[list[np.ndarray], list[Any]], list[list[Face]]],
+    model: keras.Model | OnnxModel,
+    align: bool,
+    channel_order: str,
+    keep_errors: bool,
+) -> list[list[Face] | ImageError]:
+    """`analyze` for several images, a few at a time."""
+    results: list[list[Face] | ImageError] = []
+    pairs = _with_boxes(images, boxes)
+    while part := list(itertools.islice(pairs, _IMAGES)):
+        opened, given, failed = [], [], {}
+        for index, (image, box) in enumerate(part):
+            try:
+                opened.append(open_image(image, channel_order))
+                given.append(box)
+            except ImageError as error:
+                if not keep_errors:
+                    number = len(results) + index
+                    raise ImageError(f"Image {number} of the list: {error}") from error
+                failed[index] = error
+        faces = find(opened, given) if opened else []
+        classified = iter(
+            classify_many_in(zip(opened, faces, strict=True), model, align)
+        )
+        results += [
+            failed[index] if index in failed else next(classified)
+            for index in range(len(part))
+        ]
+    return results
+
+
+def _with_boxes(
+    images: Iterator[AnyImage], boxes: Iterable[Any] | None
+) -> Iterator[tuple[AnyImage, Any]]:
+    remaining = itertools.repeat(None) if boxes is None else iter(boxes)
+    for number, image in enumerate(images):
+        try:
+            yield image, next(remaining)
+        except StopIteration:
+            raise ValueError(
+                f"boxes must have a list of boxes for each image, got {number} lists "
+                "and more images. Pass an empty list for an image without faces."
+            ) from None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -274,19 +409,19 @@ def _as_batch(model: keras.Model | OnnxModel, crops: list[np.ndarray]) -> np.nda
 
 
 def named_model(
-    model: str | keras.Model | OnnxModel, balanced: bool = False
+    model: str | os.PathLike[str] | keras.Model | OnnxModel, balanced: bool = False
 ) -> keras.Model | OnnxModel:
     """The model that a user means.
 
     Args:
-        model: A name, see `load_model`, or a model, which is returned.
+        model: A name or file, see `load_model`, or a model, which is returned.
         balanced: See `load_model`.
 
     Raises:
         ValueError: `balanced` is not for models, or see `load_model`.
     """
-    if isinstance(model, str):
-        return load_model(model, balanced)
+    if isinstance(model, (str, os.PathLike)):
+        return load_model(os.fspath(model), balanced)
     if balanced:
         raise ValueError(
             "balanced=True is for the name of a model. Load yours with "

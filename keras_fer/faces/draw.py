@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_fer.faces.detect.base import Face
+from keras_fer.faces.detect.base import Face, percent
 from keras_fer.faces.images import as_image
 
 _COLOR = (0, 120, 60)
@@ -40,7 +40,9 @@ def draw_in(image: np.ndarray, faces: list[Face]) -> np.ndarray:
     # Captions come last, so that no box crosses them.
     for face in faces:
         if face.label is not None:
-            _caption(pen, canvas.size, face, f"{face.label} {face.confidence:.0%}")
+            _caption(
+                pen, canvas.size, face, f"{face.label} {percent(face.confidence or 0)}"
+            )
     return np.array(canvas)
 
 

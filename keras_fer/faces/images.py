@@ -119,7 +119,7 @@ def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
                 image.seek(0)
                 with _quiet(image):
                     image.load()
-                rgb = _to_rgb(image)
+                rgb = to_rgb(image)
     except ImageError as error:
         raise ImageError(f"{name} {error}") from None
     except UnidentifiedImageError as error:
@@ -322,11 +322,14 @@ def _too_large(image: Image.Image | None = None, limit: int = MAX_PIXELS) -> str
     return f"has {pixels}; at most {limit:,} are read. Scale it down first."
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def to_rgb(image: Image.Image) -> np.ndarray:
     """A decoded image as `(H, W, 3)` uint8 RGB, upright.
 
     It is converted in bands, so that the memory of a whole image is needed twice only:
     for Pillow's pixels and for the result.
+
+    Raises:
+        ImageError: Its values are floats.
     """
     if image.mode == "F":
         raise ImageError(
@@ -341,11 +344,11 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        stored[top:bottom] = _band_to_rgb(image.crop((0, top, width, bottom)))
+        stored[top:bottom] = _bandto_rgb(image.crop((0, top, width, bottom)))
     return rgb
 
 
-def _band_to_rgb(band: Image.Image) -> np.ndarray:
+def _bandto_rgb(band: Image.Image) -> np.ndarray:
     if band.mode.startswith("I"):
         # 16-bit grayscale. Pillow's own conversion clips at 255 instead of scaling.
         gray = np.clip(np.asarray(band, dtype=np.float32) / 257, 0, 255)

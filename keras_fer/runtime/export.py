@@ -164,12 +164,11 @@ def _load(model: Any) -> tuple[ExpressionClassifier, Source | None]:
     if not isinstance(model, (str, os.PathLike)):
         return model, None
     name = os.fspath(model)
-    if name.endswith(".keras"):
-        from keras_fer.models.saved import load_saved
-
-        return load_saved(name), None
     import keras_fer
+    from keras_fer.zoo.loading import is_file
 
+    if is_file(name):
+        return keras_fer.zoo.load(name), None
     facts = keras_fer.zoo.info(name)
     # What a repository calls itself is no preset of ours.
     address = f"hf://{facts.repo}@{facts.revision}"

@@ -16,7 +16,13 @@ from keras_fer.hub.build import build, build_release
 from keras_fer.hub.checks import check_weights, shown
 from keras_fer.hub.release import MANIFEST, MOST_LABELS, WEIGHTS
 from keras_fer.zoo.onnx import load_onnx
-from keras_fer.zoo.presets import DEFAULTS, PRESETS, Balance, ModelInfo
+from keras_fer.zoo.presets import (
+    DEFAULTS,
+    PRESETS,
+    Balance,
+    ModelInfo,
+    describe_input,
+)
 
 if TYPE_CHECKING:
     from keras_fer.models import ExpressionClassifier
@@ -45,29 +51,33 @@ def list(pattern: str = "*", pretrained: bool | None = None) -> builtins.list[st
     )
 
 
-def info(name: str, *, token: str | None = None) -> ModelInfo:
+def info(name: str | os.PathLike[str], *, token: str | None = None) -> ModelInfo:
     """What there is to know about a model before it is loaded.
 
     Args:
-        name: `"architecture"` or `"architecture.tag"`, one of `list()`; or
+        name: `"architecture"` or `"architecture.tag"`, one of `list()`;
             `"hf://user/repo"` or `"hf://user/repo@revision"`, of which only the facts
-            are downloaded.
+            are downloaded; or a `.keras` file or a folder of `zoo.train`, see `load`.
         token: For private and gated repositories of the Hugging Face Hub; `None` for
             the one of `hf auth login`.
 
     Returns:
         A `ModelInfo`. Of a repository, `revision` is the commit, and the rest is what
-        its owner says.
+        its owner says. Of a file, it is what the file says, and `name` is its path.
 
     Raises:
-        ValueError: The name is unknown; the nearest names are suggested.
+        ValueError: The name is unknown; the nearest names are suggested. Or the file
+            is not a model of this package.
+        FileNotFoundError: There is no such file.
         OSError: The repository cannot be had; see `load`.
     """
     if _is_address(name):
         repo_id, revision = hub.parse(name)
         release = hub.fetch(repo_id, revision, token, files=(MANIFEST,))
         return _info_of(release)
-    preset = PRESETS.get(DEFAULTS.get(name, name))
+    if is_file(name):
+        return _info_of_file(saved_file(name))
+    preset = PRESETS.get(DEFAULTS.get(str(name), str(name)))
     if preset is None:
         known = (*DEFAULTS, *PRESETS)
         near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
@@ -81,7 +91,7 @@ def info(name: str, *, token: str | None = None) -> ModelInfo:
 
 @overload
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     weights: str | os.PathLike[str] | None = "default",
     *,
     num_classes: int | None = None,
@@ -100,7 +110,7 @@ def load(
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     weights: str | os.PathLike[str] | None = "default",
     *,
     num_classes: int | None = None,
@@ -116,7 +126,8 @@ def load(
         name: `"architecture"` or `"architecture.tag"`, one of `list()`; or a model
             that `push` wrote to the Hugging Face Hub, `"hf://user/repo"` or
             `"hf://user/repo@revision"`. It is built by a function of
-            `keras_fer.models`; only arrays and facts are read.
+            `keras_fer.models`; only arrays and facts are read. Or the path of a
+            `.keras` file that `model.save` wrote, or of a folder of `zoo.train`.
         weights: `"default"` for the trained weights of that name; `None` for random
             weights; a `.weights.h5` file, or a folder that holds exactly one,
             saved by `save_weights` from a model of this name; or `"hf://…"` as above,
@@ -145,13 +156,26 @@ def load(
     Raises:
         ValueError: The name is unknown, the weights do not fit, are not the published
             ones, or have NaN or infinity, or the classes make no sense.
-        FileNotFoundError: The weights are missing. They are never replaced by random
-            ones.
+        FileNotFoundError: The file or the weights are missing. They are never replaced
+            by random ones.
         PermissionError: The repository asks for a token, or another one.
         OSError: The Hub is too slow or fails.
     """
     if runtime not in ("keras", "onnx"):
         raise ValueError(f"runtime must be 'keras' or 'onnx', got {runtime!r}.")
+    if is_file(name):
+        if (weights, num_classes, revision) != ("default", None, None) or balanced:
+            raise ValueError(
+                f"{str(name)!r} is a file: weights, num_classes, revision and balanced "
+                "cannot be set. Use the model's load_weights, replace_head or "
+                "scale_odds."
+            )
+        if runtime != "keras":
+            raise ValueError(
+                f"{str(name)!r} is a file for Keras. Write one for ONNX Runtime with "
+                "keras_fer.export, and load it with keras_fer.runtime.OnnxModel."
+            )
+        return _load_file(saved_file(name), labels)
     if runtime == "onnx":
         if weights != "default" or (num_classes, labels, revision) != (None,) * 3:
             raise ValueError(
@@ -172,8 +196,6 @@ def load(
     preset = None if _is_address(name) else info(name)
     known = tuple(release.manifest["labels"]) if release else info(name).labels
     # Building imports Keras and its backend, which takes seconds.
-    import keras
-
     from keras_fer.models.backbones import freeze_batch_norm
     from keras_fer.models.classifier import resolve_labels
 
@@ -208,12 +230,32 @@ def load(
         freeze_batch_norm(model.get_layer("backbone"))
     if balance:
         model.scale_odds(balance.factors)
+    _compile(model)
+    return model
+
+
+def _load_file(
+    file: pathlib.Path, labels: Sequence[str] | None
+) -> ExpressionClassifier:
+    from keras_fer.models.saved import load_saved
+
+    model = load_saved(file, compile=True)
+    if labels is not None and tuple(labels) != model.labels:
+        model = model.replace_head(labels)
+    if not model.compiled:
+        _compile(model)
+    return model
+
+
+def _compile(model: ExpressionClassifier) -> None:
+    """For fine-tuning, with integer labels."""
+    import keras
+
     model.compile(
         optimizer=keras.optimizers.AdamW(3e-4, weight_decay=0.01, global_clipnorm=3.0),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    return model
 
 
 def _balance(preset: ModelInfo) -> Balance:
@@ -231,12 +273,65 @@ def bundled(preset: ModelInfo) -> pathlib.Path:
     return pathlib.Path(__file__).with_name("weights") / str(preset.weights)
 
 
+def is_file(name: str | os.PathLike[str]) -> bool:
+    """Whether a name means a `.keras` file, or a folder of `zoo.train`."""
+    if isinstance(name, os.PathLike):
+        return True
+    if not isinstance(name, str) or name in (*DEFAULTS, *PRESETS):
+        return False
+    return name.endswith(".keras") or os.path.isdir(name)
+
+
+def saved_file(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The `.keras` file that a path means.
+
+    Args:
+        path: Of the file, or of a folder of `zoo.train`.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    file = pathlib.Path(path)
+    if file.is_dir():
+        file = file / "model.keras"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"There is no file {str(file)!r}. Pass a .keras file that model.save "
+            "wrote, or a folder in which zoo.train has ended."
+        )
+    return file
+
+
+def _info_of_file(file: pathlib.Path) -> ModelInfo:
+    """What a `.keras` file says about its model."""
+    from keras_fer.models.saved import load_saved
+
+    model = load_saved(file)
+    return ModelInfo(
+        name=str(file),
+        architecture=model.architecture,
+        arguments=model.arguments,
+        labels=model.labels,
+        paper="",
+        parameters=model.count_params(),
+        macs=None,
+        input=describe_input(model.input_size),
+        data="",
+        selection="",
+        split="",
+        score={},
+        license="",
+        temperature=model.get_layer("probabilities").temperature,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )
+
+
 def _is_address(name: Any) -> TypeGuard[str]:
     return isinstance(name, str) and name.startswith("hf://")
 
 
 def _release(
-    name: str,
+    name: str | os.PathLike[str],
     weights: str | os.PathLike[str] | None,
     revision: str | None,
     token: str | None,

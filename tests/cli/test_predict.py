@@ -12,6 +12,7 @@ from PIL import Image
 
 from keras_fer import LABELS, analyze, faces, zoo
 from keras_fer.cli.predict import sample_portrait
+from keras_fer.faces.detect.base import percent
 
 
 def changed(before, after):
@@ -65,6 +66,59 @@ def test_balanced_is_that_of_analyze(run, portrait):
     total = sum(odds.values())
     for label, value in odds.items():
         assert face["probabilities"][label] == pytest.approx(value / total, abs=1e-5)
+
+
+def test_an_image_is_enough(run, portrait):
+    expected = run("predict", portrait)
+    assert run(portrait) == expected and expected[0] == 0
+    assert run("gone.jpg")[0] == 1
+    status, _, errors = run("pretict")
+    assert status == 2 and "invalid choice: 'pretict'" in errors
+
+
+def test_standard_input_as_a_process(portrait):
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_fer", "-", "--json"],
+        input=pathlib.Path(portrait).read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    record = json.loads(done.stdout)
+    (expected,) = analyze(portrait)
+    assert record == {"path": "-", "faces": [expected.to_dict()], "error": None}
+
+
+def test_the_most_probable_labels(run, portrait):
+    _, output, _ = run("predict", portrait, "--top-k", "3")
+    (face,) = analyze(portrait)
+    words = [f"{label} {value:.1%}" for label, value in face.top(3)]
+    assert ", ".join(words) in output
+    assert len(face.top(99)) == len(LABELS) and face.top(1)[0][0] == face.label
+    status, _, errors = run("predict", portrait, "--top-k", "0")
+    assert status == 2 and "--top-k" in errors
+
+
+def test_nothing_is_certain():
+    assert [percent(value, 1) for value in (1.0, 0.995, 0.99, 0.5)] == [
+        ">99%",
+        ">99%",
+        "99.0%",
+        "50.0%",
+    ]
+
+
+def test_limits_of_faces(run, portrait):
+    for option, value in (("--min-size", 400), ("--min-confidence", 0.99999)):
+        assert run("predict", portrait, option, value)[1].endswith("no face found\n")
+    status, output, _ = run("predict", portrait, "--max-faces", 1)
+    assert (status, output) == run("predict", portrait)[:2]
+
+
+def test_a_wrong_path_is_told_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr(faces, "load_model", pytest.fail)
+    monkeypatch.setattr(faces, "load_detector", pytest.fail)
+    status, output, errors = run("predict", "gone.jpg")
+    assert (status, output) == (1, "") and "There is no file 'gone.jpg'" in errors
 
 
 def test_a_model_that_returns_nan_is_one_error_line(run, portrait, monkeypatch):

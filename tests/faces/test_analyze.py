@@ -131,5 +131,7 @@ def test_arguments_of_detection_pass_through(portrait):
     assert analyze(portrait, min_confidence=1.0) == []
     (face,) = analyze(portrait, detector=None)
     assert face.box == (0, 0, 512, 600) and face.label is not None
-    with pytest.raises(ValueError, match="min_size and min_confidence are for"):
+    with pytest.raises(
+        ValueError, match="min_size, min_confidence and max_faces are for"
+    ):
         analyze(portrait, boxes=[(0, 0, 9, 9)], min_size=20)

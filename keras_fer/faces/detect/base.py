@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,43 @@ class Face:
     def confidence(self) -> float | None:
         """The probability of `label`, or `None` before `analyze`."""
         return max(self.probabilities.values()) if self.probabilities else None
+
+    def top(self, number: int = 3) -> list[tuple[str, float]]:
+        """The most probable labels.
+
+        Args:
+            number: How many, at most.
+
+        Returns:
+            Pairs of a label and its probability, most probable first; empty before
+            `analyze`.
+        """
+        pairs = (self.probabilities or {}).items()
+        return sorted(pairs, key=lambda pair: -pair[1])[:number]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, as `keras-fer predict --json` prints them.
+
+        Returns:
+            `box`, a list of four integers; `label`; `confidence`; and `probabilities`.
+            Before `analyze`, the last three are `None`.
+        """
+        return {
+            "box": list(self.box),
+            "label": self.label,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+        }
+
+
+def percent(probability: float, digits: int = 0) -> str:
+    """A probability for people; never 100 %, which no model can know.
+
+    Args:
+        probability: 0–1.
+        digits: After the decimal point.
+    """
+    return ">99%" if probability > 0.99 else f"{probability:.{digits}%}"
 
 
 @dataclasses.dataclass(frozen=True)
