@@ -32,6 +32,7 @@ from keras_fer.faces.detect import AnyDetector, Face, detect_many_in
 
 if TYPE_CHECKING:
     import keras
+    import pandas
     import pyarrow
     import ray.data
 
@@ -72,6 +73,31 @@ class Results:
     images: int
     faces: int
     failed: int
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Reads the file.
+
+        Returns:
+            The rows of the CSV and Parquet files, see `predict`; what does not apply
+            is missing. Of JSON lines, a row per image.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_dataframe needs pandas. Install it with: pip install pandas"
+            ) from error
+        match self.path.suffix.lower():
+            case ".csv":
+                integers = dict.fromkeys(("face", "x", "y", "width", "height"), "Int32")
+                return pandas.read_csv(self.path, dtype=integers)
+            case ".parquet":
+                return pandas.read_parquet(self.path)
+            case _:
+                return pandas.read_json(self.path, lines=True)
 
 
 def predict(

@@ -140,6 +140,22 @@ def test_tables_hold_what_the_json_lines_hold(unbroken):
             assert float(cells[name]) == row[name] == value
 
 
+def test_results_are_a_data_frame(unbroken, crops):
+    """The same numbers from every format."""
+    frames = {}
+    for suffix, path in unbroken.items():
+        frames[suffix] = bulk.predict(crops, path, detector=None).to_dataframe()
+    records = frames.pop(".jsonl")
+    assert list(records.columns) == ["path", "faces", "error"]
+    csv, parquet = frames[".csv"], frames[".parquet"]
+    assert list(csv.columns) == list(parquet.columns) and len(csv) == len(parquet)
+    for column in ("face", "x", "width", "confidence", "probability_neutral"):
+        np.testing.assert_allclose(
+            csv[column].astype(float), parquet[column].astype(float), atol=1e-6
+        )
+    assert list(csv["label"].dropna()) == list(parquet["label"].dropna())
+
+
 def test_two_faces_are_two_rows(tmp_path):
     image = tmp_path / "a.png"
     Image.new("RGB", (60, 40), "gray").save(image)

@@ -188,6 +188,29 @@ class ExpressionClassifier(keras.Model):
         check_outputs(self, outputs)
         return outputs
 
+    def embed(self, x: Any, batch_size: int = 32) -> np.ndarray:
+        """Features of images: what the last layer, `"logits"`, takes.
+
+        In them, faces of similar expressions are near to each other; a classifier of
+        few parameters can be trained on them.
+
+        Args:
+            x: Images as for `predict`; checked as in `fit`.
+            batch_size: Images per forward pass.
+
+        Returns:
+            `(B, D)`.
+
+        Raises:
+            ValueError: See `check_images` and `check_outputs`.
+        """
+        check_images("x", x)
+        warn_if_scaled(x)
+        features = keras.Model(self.inputs, self.get_layer("logits").input)
+        outputs = features.predict(x, batch_size=batch_size, verbose=0)
+        check_outputs(self, outputs)
+        return outputs
+
 
 _Arguments = ParamSpec("_Arguments")
 _Model = TypeVar("_Model", bound=ExpressionClassifier)

@@ -65,6 +65,18 @@ class TestScaleOdds:
             classifier.scale_odds(factors)
 
 
+def test_the_last_layer_takes_the_embedding(model, images):
+    features = model.embed(images, batch_size=7)
+    assert features.shape == (40, model.get_layer("logits").kernel.shape[0])
+    if type(model).__name__ == "ExpressionClassifier":
+        kernel, bias = model.get_layer("logits").get_weights()
+        powers = np.exp((features @ kernel + bias) / 0.7)
+        expected = powers / powers.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(predict(model, images), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="x must have the shape"):
+        model.embed(images[0])
+
+
 class TestReplaceHead:
     @pytest.mark.parametrize(
         "labels",
