@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _STANDARD_INPUT = "-"
 
+# What is wrong with one image; the others are still processed.
+_PROBLEMS = (OSError, ValueError, MemoryError)
+
 _EPILOG = """\
 --json prints one line per image:
   {"path": str, "faces": [FACE, ...], "error": null or str}
@@ -139,8 +142,6 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from keras_fer.bulk import FORMATS, to_record
-    from keras_fer.faces.analyze import classify_in
-    from keras_fer.faces.detect import detect_in
 
     check_model(options)
     if options.balanced and not _can_be_balanced(options.model):
@@ -165,26 +166,20 @@ def run(options: argparse.Namespace) -> int:
         problem = None
         try:
             image = _read(path)
-        except (OSError, ValueError, MemoryError) as error:
+        except _PROBLEMS as error:
             problem = one_line(error)
-            failed += 1
-        # Loaded for the first image that can be read: a wrong path is told at once.
-        if problem is None and tools is None:
-            tools = _Tools.load(options)
-        try:
-            if problem is None:
-                assert tools is not None
-                limits = (options.min_size, options.min_confidence)
-                detected = detect_in(image, tools.detector, *limits)
-                detected = detected[: options.max_faces]
-                analysis = classify_in(image, tools.model, detected)
+        else:
+            # For the first image that can be read: a wrong path is told at once.
+            tools = tools or _Tools.load(options)
+            try:
+                analysis = tools.analyze(image, options)
                 found = analysis.faces
                 if output:
                     images = _annotated(analysis, tools.model, tools.methods)
                     output.write(_stem(path), images)
-        except (OSError, ValueError, MemoryError) as error:
-            problem = one_line(error)
-            failed += 1
+            except _PROBLEMS as error:
+                problem = one_line(error)
+        failed += problem is not None
         with tqdm.external_write_mode(sys.stdout):
             if options.json:
                 record = to_record(path, found, problem)
@@ -224,12 +219,20 @@ class _Tools:
         model = load(options.model, balanced=options.balanced)
         return cls(detector, model, _methods(model) if options.explain else [])
 
+    def analyze(self, image: np.ndarray, options: argparse.Namespace) -> Analysis:
+        """The faces of an image, within the limits that the options name."""
+        from keras_fer.faces.analyze import classify_in
+        from keras_fer.faces.detect import detect_in
+
+        limits = (options.min_size, options.min_confidence)
+        found = detect_in(image, self.detector, *limits)
+        return classify_in(image, self.model, found[: options.max_faces])
+
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text!r}")
+    return int(text)
 
 
 def _can_be_balanced(name: str) -> bool:
@@ -263,9 +266,7 @@ def _stem(path: str) -> str:
     """What the names of annotated images begin with."""
     if path == _STANDARD_INPUT:
         return "stdin"
-    if _is_no_file(path):
-        path = path.partition("?")[0]
-    return pathlib.PurePath(path).stem
+    return pathlib.PurePath(path.partition("?")[0] if _is_no_file(path) else path).stem
 
 
 def _write(options: argparse.Namespace, paths: list[str]) -> int:
