@@ -265,7 +265,9 @@ class HubServer:
         """
         methods, defaults = FAULTS[kind]
         if unknown := set(options) - set(defaults):
-            raise TypeError(f"Received: {sorted(unknown)}. Expected: {list(defaults)}.")
+            raise TypeError(
+                f"options must be of {list(defaults)}, got {sorted(unknown)}."
+            )
         methods = (method,) if method else methods
         with self.lock:
             self.faults.append([kind, path, methods, times, {**defaults, **options}])

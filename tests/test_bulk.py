@@ -495,7 +495,7 @@ def test_a_folder_that_is_not_there(crops, tmp_path):
     [
         ({"out": "r.txt"}, r"must end in .parquet, .csv, .jsonl, got 'r.txt'"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
-        ({"model": "patt"}, "Unknown model"),
+        ({"model": "patt"}, "name must be one of"),
         ({"detector": "magic"}, "detector must be one of"),
         ({"min_size": -1}, "min_size must be positive"),
         ({"min_confidence": 0.5}, "needs a detector with scores"),

@@ -247,5 +247,5 @@ def test_a_stopped_server_is_away_also_for_a_slow_answer(hub):
 
 
 def test_a_fault_must_be_one_it_knows(hub):
-    with pytest.raises(TypeError, match="Received: .'rat'.. Expected: .'rate'."):
+    with pytest.raises(TypeError, match="options must be of .'rate'., got .'rat'."):
         hub.fault("drip", rat=1)

@@ -38,6 +38,7 @@ NAMES = {
     r"licences?": "license",
     r"normalis(e|es|ed|ing|ation|er)s?": "normalize, normalization",
     r"anew": "again",
+    r"received:\s": "a sentence: x must be …, got …",
     r"begun": "started",
     r"thrice": "three times",
 }

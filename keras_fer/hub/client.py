@@ -34,8 +34,7 @@ def check_id(repo_id: Any) -> None:
             raise HFValidationError("It needs an owner and a name.")
     except HFValidationError as error:
         raise ValueError(
-            f"Malformed repository id. Received: repo_id='{shown(repo_id)}'. Expected "
-            f'"user/repo". {shown(error)}'
+            f"repo_id must be \"user/repo\", got '{shown(repo_id)}'. {shown(error)}"
         ) from error
 
 
@@ -85,9 +84,8 @@ def bounded() -> Iterator[None]:
                 seconds = time.monotonic() - start
                 if seconds > patience and received < seconds * _SLOWEST:
                     raise TimeoutError(
-                        f"The Hub is too slow. Received: {received:,} bytes in "
-                        f"{seconds:.0f} s. Expected at least {_SLOWEST:,} a second. "
-                        f"{advice}"
+                        f"The Hub is too slow: {received:,} bytes came in "
+                        f"{seconds:.0f} s, less than {_SLOWEST:,} a second. {advice}"
                     )
                 if received > LARGEST:
                     raise ValueError(f"A response has more than {LARGEST:,} bytes.")
@@ -104,19 +102,19 @@ def bounded() -> Iterator[None]:
         headers = response.headers
         if response.status_code == 429 and retry_after(response) > patience:
             raise OSError(
-                f"The Hub is rate limited. Received: wait {retry_after(response)} s. "
+                f"The Hub is rate limited and asks to wait {retry_after(response)} s. "
                 f"{advice}"
             )
         for name in ("ETag", "X-Linked-ETag"):  # the client's name for the file
             if re.search(r"[/\\]", headers.get(name, "").removeprefix("W/")):
                 raise ValueError(
-                    f"Malformed header. Received: {name} {shown(headers[name])}."
+                    f"The Hub's header {name} is malformed: {shown(headers[name])}."
                 )
         for name in ("Content-Length", "X-Linked-Size"):
             if int(headers.get(name, 0)) > LARGEST:
                 raise ValueError(
-                    f"A response is too large. Received: {shown(headers[name])} bytes "
-                    f"from {shown(response.url)}. Expected at most {LARGEST:,}."
+                    f"The response from {shown(response.url)} is too large: it has "
+                    f"{shown(headers[name])} bytes, and at most {LARGEST:,} are read."
                 )
         response.stream = Paced(response.stream)
 
@@ -139,7 +137,7 @@ def explained(
     from huggingface_hub import constants, errors, get_token
 
     what = (
-        f"'{shown(repo_id)}', revision '{shown(revision or 'main')}', at "
+        f"'{shown(repo_id)}' at revision '{shown(revision or 'main')}' on "
         f"{constants.ENDPOINT}"
     )
     sent = "a token" if token or get_token() else "no token"
@@ -151,19 +149,19 @@ def explained(
         yield
     except errors.GatedRepoError as error:
         raise PermissionError(
-            f"The repository is gated. Received: {what}, with {sent}. Ask for access "
-            f"at {page}, then run `hf auth login` or pass `token`."
+            f"The repository {what} is gated, and was asked for with {sent}. Ask for "
+            f"access at {page}, then run `hf auth login` or pass `token`."
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ValueError(
-            f"Unknown revision. Received: {what}. Expected a branch, tag or full "
-            f"commit; see {page}/commits/main."
+            f"There is no {what}. revision must be a branch, a tag or a full commit; "
+            f"see {page}/commits/main."
         ) from error
     except errors.RepositoryNotFoundError as error:
         raise FileNotFoundError(
-            f"No such repository, or a private one. Received: {what}, with {sent}. "
-            "Check the spelling; for a private one run `hf auth login` or pass "
-            "`token`."
+            f"The repository {what} does not exist or is private; it was asked for "
+            f"with {sent}. Check the spelling; for a private one run `hf auth login` "
+            "or pass `token`."
         ) from error
     except errors.LocalTokenNotFoundError as error:
         raise PermissionError("No token. Run `hf auth login`, or pass one.") from error
@@ -182,54 +180,52 @@ def explained(
         reason = shown(cause) or type(cause).__name__
         if status == 401:
             raise PermissionError(
-                f"Authentication failed. Received: {what}, with {sent}. Run `hf "
-                "auth login` or pass a valid `token`."
+                f"Authentication failed (401) for {what}, with {sent}. Run `hf auth "
+                "login` or pass a valid `token`."
             ) from error
         if status == 403:
             raise PermissionError(
-                f"The token may not do that. Received: {what}, with {sent}: {reason} "
-                f"Make one with the right to write at {constants.ENDPOINT}"
+                f"The Hub refuses access (403) to {what}, with {sent}: {reason} Make a "
+                f"token with the right to write at {constants.ENDPOINT}"
                 "/settings/tokens, and check that you may write there."
             ) from error
         if status == 412:
             raise OSError(
-                f"Somebody else has pushed meanwhile. Received: {what}. Push again."
+                f"Somebody else has pushed to {what} meanwhile. Push again."
             ) from error
         if status == 429:
             raise OSError(
-                f"The Hub is rate limited. Received: {what}, with {sent}: {reason} "
+                f"The Hub is rate limited (429) for {what}, with {sent}: {reason} "
                 f"{again}"
             ) from error
         if status:
             raise OSError(
-                f"Hub server error. Received: HTTP status {status} for {what}: "
-                f"{reason} {again}"
+                f"Hub server error ({status}) for {what}: {reason} {again}"
             ) from error
         offline = isinstance(cause, errors.OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if offline else f"no connection ({reason})"
         if pushing:
             raise ConnectionError(
-                f"The Hub is out of reach. Received: {what}: {why}. Push again with a "
+                f"The Hub cannot be reached for {what}: {why}. Push again with a "
                 "connection; what is there is whole."
             ) from error
         command = f"hf download {shown(repo_id)}"
         if revision:
             command += f" --revision {shown(revision)}"
         raise FileNotFoundError(
-            f"The Hub is out of reach, and the cache has not all of "
-            f"{', '.join(NEEDED)} undamaged. Received: {what}, cache "
-            f"{constants.HF_HUB_CACHE!r}: {why}. Run `{command}` with a connection."
+            f"The Hub cannot be reached for {what}: {why}; and the cache in "
+            f"{constants.HF_HUB_CACHE!r} has not all of {', '.join(NEEDED)} undamaged. "
+            f"Run `{command}` with a connection."
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OSError(
                 errno.ENOSPC,
-                f"The disk is full. Received: {what}. Make room in "
+                f"The disk is full, and {what} does not fit. Make room in "
                 f"{constants.HF_HUB_CACHE!r}, or set HF_HUB_CACHE to another folder",
             ) from error
         if str(error).startswith("Consistency check failed"):
             raise OSError(
-                f"A file arrived with another size. Received: {what}: {shown(error)} "
-                f"{again}"
+                f"A file of {what} arrived with another size: {shown(error)} {again}"
             ) from error
         raise

@@ -74,8 +74,8 @@ def parse(address: str) -> tuple[str, str | None]:
             raise ValueError("It does not name a model repository")
     except (HFValidationError, ValueError) as error:
         raise ValueError(
-            f"Malformed address. Received: '{shown(address)}'. Expected "
-            f'"hf://user/repo" or "hf://user/repo@revision". {shown(error)}'
+            'An address must be "hf://user/repo" or "hf://user/repo@revision", got '
+            f"'{shown(address)}'. {shown(error)}"
         ) from error
     return uri.id, uri.revision
 
@@ -122,13 +122,13 @@ def fetch(
     received = manifest["files"][WEIGHTS]
     if sha256 and received != sha256:
         raise ValueError(
-            f"The weights of {repo_id} at {commit} are not the expected ones. "
-            f"Received: sha256 {received}. Expected {sha256}."
+            f"The weights of {repo_id} at {commit} are not the expected ones: their "
+            f"sha256 is {received}, not {sha256}."
         )
     if found := contradiction(folder, manifest, files):
         raise ValueError(
-            f"{repo_id} contradicts itself at {commit}. {found}, as its "
-            f"{MANIFEST} says. Ask its owner to push it again."
+            f"{repo_id} contradicts itself at {commit}. {found}. Ask its owner to push "
+            "it again."
         )
     return Release(repo_id, commit, folder, manifest)
 
@@ -184,17 +184,16 @@ def _check_list(
     """Refuses a repository without the files that are needed, or with huge ones."""
     if missing := [name for name in files if name not in listed]:
         raise ValueError(
-            f"{repo_id} is no model of this package. Received: no "
-            f"{', '.join(missing)} at {commit}. Expected {', '.join(FILES)}, as "
-            "`keras_fer.zoo.push` writes. For another Keras model use "
-            "`keras.saving.load_model`, if you trust its owner."
+            f"{repo_id} is no model of this package: it has no {', '.join(missing)} at "
+            f"{commit}. `keras_fer.zoo.push` writes {', '.join(FILES)}. For another "
+            "Keras model use `keras.saving.load_model`, if you trust its owner."
         )
     for name in files:
         limit = LARGEST if name == WEIGHTS else _SMALL_LARGEST
         size = max(listed[name].size, listed[name].lfs.size if listed[name].lfs else 0)
         if size > limit:
             raise ValueError(
-                f"{repo_id} is refused. Received: {name} at {commit}, declared to have "
+                f"{repo_id} is refused: {name} at {commit} is declared to have "
                 f"{size:,} bytes, more than {limit:,}. Nothing was downloaded."
             )
 
@@ -222,7 +221,7 @@ def _download(
     for name, path in paths.items():
         found = damage(path, listed[name])
         if path.parent.name != commit:
-            found = f"Received: it as of commit {shown(path.parent.name)}."
+            found = f"It is that of commit {shown(path.parent.name)}."
         if found:
             _unlink(path, cache)
             raise ValueError(
@@ -237,13 +236,13 @@ def damage(path: pathlib.Path, entry: Any) -> str | None:
     try:
         size = path.stat().st_size
         if size != entry.size:
-            return f"Received: {size:,} bytes. Expected {entry.size:,}."
+            return f"It has {size:,} bytes instead of {entry.size:,}."
         expected = entry.lfs.sha256 if entry.lfs else entry.blob_id
         found = _digest(path, expected)
     except FileNotFoundError:  # another process has removed it
         return "It is gone."
     if found != expected:
-        return f"Received: hash {found}. Expected {shown(expected)}."
+        return f"Its hash is {found} instead of {shown(expected)}."
     return None
 
 

@@ -145,9 +145,8 @@ def _plain(model: Any) -> ExpressionClassifier:
 
     if not isinstance(model, ExpressionClassifier) or not model.built:
         raise ValueError(
-            "Only models of this package are written. Received: "
-            f"{type(model).__name__}. Expected an `ExpressionClassifier`; of a "
-            "`PrivilegedAttribution` pass its `model`."
+            "model must be a built `ExpressionClassifier` of this package, got "
+            f"{type(model).__name__}. Of a `PrivilegedAttribution` pass its `model`."
         )
     config = keras.saving.serialize_keras_object(model)
     config["compile_config"] = None
@@ -243,8 +242,8 @@ def read_manifest(path: pathlib.Path, where: str) -> dict[str, Any]:
             raise ValueError(problem)
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{MANIFEST} of {shown(where)} is malformed: {shown(error, 500)}. Expected "
-            "what `keras_fer.zoo.push` writes."
+            f"{MANIFEST} of {shown(where)} is malformed: {shown(error, 500)}. Ask its "
+            "owner to push it again with `keras_fer.zoo.push`."
         ) from error
     return manifest
 
@@ -319,7 +318,7 @@ def contradiction(
     for name in set(files) - {MANIFEST}:
         digest, expected = _sha256(folder / name), manifest["files"][name]
         if digest != expected:
-            return f"Received: {name} with sha256 {digest}. Expected {expected}"
+            return f"The sha256 of {name} is {digest}, but {MANIFEST} says {expected}"
     return None
 
 
@@ -338,8 +337,8 @@ def facts_of(results: dict[str, Any] | None) -> dict[str, Any]:
         }
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"`results` lacks {error}. Received: results of type "
-            f"{type(results).__name__}. Expected what `python -m zoo.evaluate` writes."
+            f"results must be what `python -m zoo.evaluate` writes, got a "
+            f"{type(results).__name__} that lacks {error}."
         ) from error
 
 

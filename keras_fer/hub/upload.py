@@ -60,7 +60,7 @@ def push(
     check_id(repo_id)
     if not (token or get_token()):
         raise PermissionError(
-            f"No token. Received: token={token!r}, and none is stored. Make one with "
+            f"There is no token: token is {token!r}, and none is stored. Make one with "
             f"the right to write at {constants.ENDPOINT}/settings/tokens, then run "
             "`hf auth login` or pass it as `token`."
         )
@@ -80,9 +80,9 @@ def push(
             release = fetch(repo_id, commit, token, files=FILES, cache=folder / "cache")
             if release.manifest != written:
                 raise ValueError(
-                    f"What came back is not what was pushed. Received: {url} with "
-                    f"{release.manifest['files']}. Expected {written['files']}. "
-                    "Push again."
+                    f"What came back from {url} is not what was pushed: it has "
+                    f"{release.manifest['files']} instead of {written['files']}. Push "
+                    "again."
                 )
             open_api(token).create_tag(repo_id, tag=tag, revision=commit, exist_ok=True)
     return url
@@ -110,8 +110,8 @@ def _upload(
 
     if tagged and differences(tagged):
         raise ValueError(
-            f"The tag is taken. Received: tag={tag!r}, which {repo_id} has on another "
-            f"content, commit {tagged}. Tags are not moved: pass another `tag`."
+            f"The tag {tag!r} is taken: {repo_id} has it on other content, commit "
+            f"{tagged}. Tags are not moved: pass another `tag`."
         )
     operations = differences(head)
     if not operations:

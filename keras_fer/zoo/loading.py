@@ -83,8 +83,8 @@ def info(name: str | os.PathLike[str], *, token: str | None = None) -> ModelInfo
         near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(
-            f"Unknown model. Received: name={name!r}. Expected one of "
-            f"{', '.join(sorted(known))}. {hint}".rstrip()
+            f"name must be one of {', '.join(sorted(known))}, hf://user/repo, or a "
+            f".keras file, got {name!r}. {hint}".rstrip()
         )
     return preset
 
@@ -340,8 +340,9 @@ def _release(
     if _is_address(name):
         if weights != "default":
             raise ValueError(
-                f"An address stands for its weights. Received: name={name!r} and "
-                f"weights={weights!r}. For other weights pass the name of a preset."
+                f"weights must be left out with an address, which has its own, got "
+                f"{weights!r} with {name!r}. For other weights pass the name of a "
+                "preset."
             )
         address = name
     else:
@@ -354,7 +355,7 @@ def _release(
         if not _is_address(weights):
             if revision is not None:
                 raise ValueError(
-                    f"Only what is on the Hub has revisions. Received: revision="
+                    f"revision must be left out for what is not on the Hub, got "
                     f"{revision!r} with name={name!r} and weights={weights!r}. Pass "
                     '"hf://user/repo" as one of them.'
                 )
@@ -396,16 +397,15 @@ def _default_weights(preset: ModelInfo) -> pathlib.Path:
     path = bundled(preset)
     if not path.is_file():
         raise FileNotFoundError(
-            f"The weights of {preset.name} are missing. Expected {str(path)!r}, which "
-            "is part of the package. Reinstall keras-fer, or pass weights=None for "
-            "random weights."
+            f"The weights of {preset.name} are missing: {str(path)!r} is part of the "
+            "package. Reinstall keras-fer, or pass weights=None for random weights."
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != preset.sha256:
         raise ValueError(
-            f"The weights of {preset.name} are not the published ones. Received: "
-            f"sha256 {digest} in {str(path)!r}. Expected {preset.sha256}. Reinstall "
-            "keras-fer; to use a file of your own, pass its path as `weights`."
+            f"The weights of {preset.name} are not the published ones: the sha256 of "
+            f"{str(path)!r} is {digest}, not {preset.sha256}. Reinstall keras-fer; to "
+            "use a file of your own, pass its path as `weights`."
         )
     return path
 
@@ -417,19 +417,19 @@ def _own_weights(weights: str | os.PathLike[str]) -> pathlib.Path:
         files = sorted(path.glob(f"*{_SUFFIX}"))
         if len(files) != 1:
             raise FileNotFoundError(
-                f"Expected exactly one {_SUFFIX} file in the folder. Received: weights="
+                f"weights must be a folder with exactly one {_SUFFIX} file, got "
                 f"{str(weights)!r}, which holds {len(files)}. Pass the file's path."
             )
         path = files[0]
     if not path.is_file():
         raise FileNotFoundError(
-            f"No weights there. Received: weights={str(weights)!r}. Expected "
-            f'"default", None, or an existing {_SUFFIX} file or folder.'
+            f'weights must be "default", None, or an existing {_SUFFIX} file or '
+            f"folder, got {str(weights)!r}. Check the path."
         )
     if not path.name.endswith(_SUFFIX):
         raise ValueError(
-            f"Only {_SUFFIX} files are read. Received: weights={str(weights)!r}. "
-            f"Save yours with model.save_weights('name{_SUFFIX}')."
+            f"weights must be a {_SUFFIX} file, got {str(weights)!r}. Save yours with "
+            f"model.save_weights('name{_SUFFIX}')."
         )
     return path
 
@@ -450,22 +450,21 @@ def _own_labels(
             )
     except Exception as error:  # h5py raises whatever damage leads it to
         raise ValueError(
-            f"Not a weights file of this package. Received: '{shown(path)}'. Expected "
-            f"a {_SUFFIX} file with a layer named 'logits'. {shown(error, 500)}"
+            f"weights must be a {_SUFFIX} file of this package, with a layer named "
+            f"'logits', got '{shown(path)}'. {shown(error, 500)}"
         ) from error
     if not 2 <= number <= MOST_LABELS:
         raise ValueError(
-            f"Not a weights file of this package: the layer 'logits' in '{shown(path)}'"
-            f" has {number:,} classes, where 2 to {MOST_LABELS:,} are read."
+            f"weights must be a {_SUFFIX} file of 2 to {MOST_LABELS:,} classes, got "
+            f"'{shown(path)}', whose layer 'logits' has {number:,}."
         )
     for names in (wanted, preset.labels):
         if names and len(names) == number:
             return names
     if wanted is None:
         raise ValueError(
-            f"Classes without names. Received: {str(path)!r} with {number} classes, "
-            f"where {preset.name} has {len(preset.labels)}. Pass `labels`, in the "
-            "order of training."
+            f"labels must name the {number} classes in {str(path)!r}, in the order of "
+            f"training, where {preset.name} has {len(preset.labels)}; got None."
         )
     # They get a new head, so these names are never seen.
     return tuple(f"class_{index}" for index in range(number))

@@ -452,7 +452,7 @@ def test_the_first_frame_of_an_animation_is_said(run, tmp_path):
         ([], "COMMAND"),
         (["predict", "--model", "pattlite"], "Did you mean patt_lite"),
         (["predict", "--detector", "magic"], "detector must be one of"),
-        (["info", "patt"], "Unknown model"),
+        (["info", "patt"], "name must be one of"),
         (["predict", "--nonsense"], "--nonsense"),
         (["predict", "--explain"], "needs --save DIR"),
         (["predict", "--out", "r.txt"], "--out must end in .parquet, .csv, .jsonl"),

@@ -241,7 +241,7 @@ class TestWrite:
 
     def test_refuses_other_models(self, tmp_path):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        with pytest.raises(ValueError, match="Received: Sequential. Expected an `Exp"):
+        with pytest.raises(ValueError, match="must be a built `Exp.*, got Sequential"):
             release.write(model, tmp_path, {}, CARD)
 
     @pytest.mark.medium
@@ -317,8 +317,8 @@ class TestRoundTrip:
 
     def test_needs_the_right_to_write(self, pushed):
         without, reading = pushed["refusals"]
-        assert "No token. Received:" in without and "hf auth login" in without
-        assert "The token may not do that. Received:" in reading
+        assert "There is no token: " in without and "hf auth login" in without
+        assert "The Hub refuses access (403) to" in reading
         assert "the right to write" in reading and "hf_read" not in reading
 
     def test_is_one_commit_with_a_tag(self, server, pushed):
@@ -392,7 +392,7 @@ class TestPush:
             error, _ = worker.fails(
                 "push", images_file, name, token=self.token, kind="OSError"
             )
-            assert f"Received: HTTP status {status}" in error
+            assert f"Hub server error ({status})" in error
             repo = self.hub.repos[name]
             # Nothing of it, or all of it.
             assert set(repo.commits[-1].files) in (
@@ -410,7 +410,7 @@ class TestPush:
         error, _ = worker.fails(
             "push", images_file, "user/lost", token=self.token, kind="ConnectionError"
         )
-        assert "The Hub is out of reach. Received: 'user/lost'" in error
+        assert "The Hub cannot be reached for 'user/lost'" in error
         assert "user/lost" not in self.hub.repos
 
     @pytest.mark.medium
@@ -418,7 +418,7 @@ class TestPush:
         name = "user/tagged"
         first = self.push(worker, images_file, name)
         error, _ = worker.fails("push", images_file, name, token=self.token, bias=1.0)
-        assert "The tag is taken. Received: tag='v0.1.0'" in error
+        assert "The tag 'v0.1.0' is taken" in error
         repo = self.hub.repos[name]
         assert len(repo.commits) == 2
         second = self.push(worker, images_file, name, bias=1.0, tag="v2")
@@ -504,7 +504,7 @@ class TestLoad:
     def test_another_hash_than_the_pinned_one_is_refused(self, hub, repo, worker):
         for _ in range(2):  # downloaded and from the cache
             error, _ = worker.fails("fetch", repo, None, None, "0" * 64)
-            assert "are not the expected ones. Received: sha256" in error
+            assert "are not the expected ones: their sha256 is" in error
         worker("fetch", repo)
 
     @pytest.mark.medium
@@ -579,7 +579,7 @@ class TestFaults:
         if "error" in answer:
             assert may_fail, answer
             assert {"OSError", "ValueError"} & set(answer["kinds"])
-            assert "Received:" in answer["error"]
+            assert "Hub" in answer["error"] or repo in answer["error"]
         else:
             assert answer["result"]["sha256"] == sha256
         hub.clear_faults()
@@ -653,7 +653,7 @@ class TestFaults:
         """Small in the list, endless in the answer."""
         hub.add_repo("user/lies", files, listed={WEIGHTS: 1000})
         error, _ = worker.fails("fetch", "user/lies")
-        assert "Received: 2,440,760 bytes. Expected 1,000." in error
+        assert "It has 2,440,760 bytes instead of 1,000." in error
 
 
 class TestOffline:
@@ -969,7 +969,7 @@ class TestHostile:
         )
         words = {
             "a kernel": "of shape (500000, 1000), where the model has the shape",
-            "classes": "has 2,000,000,000 classes, where 2 to 1,000 are read",
+            "classes": "whose layer 'logits' has 2,000,000,000",
             "chunks": "is no plain array of numbers",
             "a link": "has a link, layers/dense/vars/0",
         }
@@ -1020,7 +1020,10 @@ class TestHostile:
 
 class TestBadInput:
     def test_results_of_another_kind(self, trained):
-        with pytest.raises(ValueError, match="lacks 'all'.*Expected what `python -m"):
+        with pytest.raises(
+            ValueError,
+            match="must be what `python -m zoo.evaluate` writes.*lacks 'all'",
+        ):
             zoo.push(trained, "user/repo", token="hf_x", results={"accuracy": 90})
 
     @pytest.mark.parametrize(
@@ -1035,20 +1038,22 @@ class TestBadInput:
         ],
     )
     def test_malformed_addresses(self, name):
-        with pytest.raises(ValueError, match="Malformed address. Received:.*Expected"):
+        with pytest.raises(ValueError, match="An address must be .*, got "):
             zoo.load(name)
 
     @pytest.mark.parametrize("repo_id", ["repo", "a/b/c", "user/..", "", None])
     def test_malformed_ids(self, trained, repo_id):
-        with pytest.raises(ValueError, match="Malformed repository id. Received:"):
+        with pytest.raises(ValueError, match="repo_id must be "):
             zoo.push(trained, repo_id)
 
     def test_arguments_that_contradict_each_other(self):
-        with pytest.raises(ValueError, match="stands for its weights"):
+        with pytest.raises(
+            ValueError, match="weights must be left out with an address"
+        ):
             zoo.load("hf://user/repo", weights=None)
         with pytest.raises(ValueError, match="Conflicting revisions"):
             zoo.load("hf://user/repo@v1", revision="v2")
-        with pytest.raises(ValueError, match="Only what is on the Hub has revisions"):
+        with pytest.raises(ValueError, match="revision must be left out for what"):
             zoo.load("patt_lite", revision="v2")
 
     def test_each_refusal_has_its_own_message(
@@ -1058,7 +1063,7 @@ class TestBadInput:
         hub.add_repo("user/private", files, private=True)
         read = {"token": hub.READ_TOKEN}
         cases = [
-            ("FileNotFoundError", "No such repository", "user/none", {}),
+            ("FileNotFoundError", "does not exist or is private", "user/none", {}),
             ("FileNotFoundError", "with no token", "user/private", {}),
             (
                 "PermissionError",
@@ -1068,12 +1073,17 @@ class TestBadInput:
             ),
             ("PermissionError", "is gated", "user/gated", {}),
             ("PermissionError", "is gated", "user/gated", read),
-            ("ValueError", "Unknown revision", repo, {"revision": "v7"}),
+            (
+                "ValueError",
+                "revision must be a branch",
+                repo,
+                {"revision": "v7"},
+            ),
         ]
         for kind, words, name, options in cases:
             error, _ = worker.fails(
                 "load", images_file, f"hf://{name}", kind=kind, **options
             )
-            assert words in error and name in error and "Received:" in error, error
+            assert words in error and name in error, error
             assert "hf_x" not in error and hub.READ_TOKEN not in error
         worker("fetch", "user/private", None, hub.READ_TOKEN)
