@@ -1022,7 +1022,7 @@ class TestBadInput:
     def test_results_of_another_kind(self, trained):
         with pytest.raises(
             ValueError,
-            match="must be what `python -m zoo.evaluate` writes.*lacks 'all'",
+            match="results must be what .* lacks 'all'",
         ):
             zoo.push(trained, "user/repo", token="hf_x", results={"accuracy": 90})
 
@@ -1047,9 +1047,7 @@ class TestBadInput:
             zoo.push(trained, repo_id)
 
     def test_arguments_that_contradict_each_other(self):
-        with pytest.raises(
-            ValueError, match="weights must be left out with an address"
-        ):
+        with pytest.raises(ValueError, match="weights must be left out with"):
             zoo.load("hf://user/repo", weights=None)
         with pytest.raises(ValueError, match="Conflicting revisions"):
             zoo.load("hf://user/repo@v1", revision="v2")
