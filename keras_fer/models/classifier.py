@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_fer._compat import is_validation_of_fit
+from keras_fer._compat import is_validation_of_fit, nested_layers
 from keras_fer.labels import LABELS, check_factors
 from keras_fer.layers.class_probabilities import ClassProbabilities
 from keras_fer.layers.precision import full_precision
@@ -159,7 +159,8 @@ class ExpressionClassifier(keras.Model):
             ValueError: See `check_images`.
 
         Warns:
-            UserWarning: The images seem to be in 0–1.
+            UserWarning: The images seem to be in 0–1; or several replicas train, each
+                with BatchNorm statistics of its own part of the batch.
         """
         given = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs)
         held_out = given.arguments.get("validation_data")
@@ -167,6 +168,7 @@ class ExpressionClassifier(keras.Model):
         check_images("x", x)
         check_images("validation_data", held_out)
         warn_if_scaled(x, held_out)
+        warn_of_replicas(self)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -351,6 +353,30 @@ def warn_if_scaled(*batches: Any) -> None:
                 stacklevel=3,
             )
             return
+
+
+def warn_of_replicas(model: keras.Model) -> None:
+    """Warns the caller's caller if replicas learn BatchNorm statistics apart.
+
+    Args:
+        model: To be trained, under its `tf.distribute` strategy if it has one.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    replicas = getattr(strategy, "num_replicas_in_sync", 1)
+    names = [
+        layer.name
+        for layer in nested_layers(model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and not layer.synchronized
+    ]
+    if replicas > 1 and names:
+        named = ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
+        warnings.warn(
+            f"each of {replicas} replicas normalizes by its own part of the batch in "
+            f"{named}; freeze these layers with trainable=False, or use large batches",
+            stacklevel=3,
+        )
 
 
 def _copy_rows(

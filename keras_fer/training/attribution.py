@@ -14,6 +14,7 @@ from keras_fer.models.classifier import (
     ExpressionClassifier,
     check_images,
     warn_if_scaled,
+    warn_of_replicas,
 )
 from keras_fer.saliency.probe import Probe
 from keras_fer.training.heatmaps import average_heatmap, check_heatmap
@@ -253,6 +254,7 @@ class PrivilegedAttribution(keras.Model):
             *self._check_arrays("x", x, resized=self.augmentation is not None),
             *self._check_arrays("validation_data", held_out),
         )
+        warn_of_replicas(self)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:

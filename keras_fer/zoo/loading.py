@@ -151,7 +151,10 @@ def load(
     Returns:
         A `keras.Model` from `(B, H, W, 1 or 3)` images, 0–255, to probabilities
         `(B, num_classes)`. `model.labels` names them. It is compiled for integer
-        labels in that order. With `runtime="onnx"`, a `keras_fer.runtime.OnnxModel`.
+        labels in that order. With trained weights, the BatchNorm layers of the
+        backbone are frozen: `fit` leaves their statistics as they are. To train them,
+        too, set `model.get_layer("backbone").trainable = True` and compile again.
+        With `runtime="onnx"`, a `keras_fer.runtime.OnnxModel`.
 
     Raises:
         ValueError: The name is unknown, the weights do not fit, are not the published

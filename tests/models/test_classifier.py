@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -75,6 +77,39 @@ def test_the_last_layer_takes_the_embedding(model, images):
         np.testing.assert_allclose(predict(model, images), expected, atol=1e-5)
     with pytest.raises(ValueError, match="x must have the shape"):
         model.embed(images[0])
+
+
+@pytest.mark.medium
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_replicas_with_statistics_of_their_own_are_told():
+    code = """
+import warnings
+import keras, numpy as np, tensorflow as tf
+from keras_fer.models import PAttLite
+from keras_fer.models.backbones import freeze_batch_norm
+(cpu,) = tf.config.list_physical_devices("CPU")
+parts = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, parts)
+images = np.zeros((4, 48, 48, 1), "uint8")
+for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    with tf.distribute.MirroredStrategy(devices).scope():
+        model = PAttLite(input_size=48, backbone_weights=None)
+        freeze_batch_norm(model.get_layer("backbone"))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model.fit(images, np.arange(4), verbose=0)
+    print([str(each.message) for each in seen if "replicas" in str(each.message)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-2:] == [
+        "[]",
+        "['each of 2 replicas normalizes by its own part of the batch in "
+        "bottleneck_norm; freeze these layers with trainable=False, or use large "
+        "batches']",
+    ]
 
 
 class TestReplaceHead:
