@@ -84,15 +84,18 @@ class BestCheckpoint(keras.callbacks.Callback):
         validation: `zoo.data.Faces`.
         file: Where the best weights go, a `.weights.h5` file.
         devices: `zoo.devices.Devices`.
-        best: The best validation accuracy so far, if the run is resumed.
+        score: Function of an epoch's logs, higher for better epochs.
+        best: The best score so far, if the run is resumed.
     """
 
-    def __init__(self, model, averaged, validation, file, devices, best=-math.inf):
+    def __init__(
+        self, model, averaged, validation, file, devices, score, best=-math.inf
+    ):
         super().__init__()
         self._trained, self._averaged = model, devices.prepare(averaged)
         self._images, self._targets = validation.images[:], validation.targets
         self._file, self._chief = file, devices.chief
-        self._best, self._weights = best, None
+        self._score, self._best, self._weights = score, best, None
 
     def weights(self):
         """Weights of the best epoch, as from `get_weights`."""
@@ -114,8 +117,8 @@ class BestCheckpoint(keras.callbacks.Callback):
             [correct[truth == each].mean() for each in np.unique(truth)]
         )
         logs["val_loss"] = -(self._targets * log).sum(axis=1).mean()
-        if logs["val_accuracy"] > self._best:
-            self._best = float(logs["val_accuracy"])
+        if self._score(logs) > self._best:
+            self._best = float(self._score(logs))
             self._weights = self._averaged.get_weights()
             if self._chief:
                 checkpoint.save_weights(self._file, self._averaged)
@@ -165,6 +168,7 @@ class ResumeState(keras.callbacks.Callback):
         file: The checkpoint, an `.npz` file.
         epochs: Epochs of the stage.
         images: Images per epoch.
+        score: As for `BestCheckpoint`.
         chief: Whether to write and print.
 
     Attributes:
@@ -174,8 +178,9 @@ class ResumeState(keras.callbacks.Callback):
         ValueError: The checkpoint is damaged.
     """
 
-    def __init__(self, file, epochs, images, chief=True):
+    def __init__(self, file, epochs, images, score, chief=True):
         super().__init__()
+        self._score = score
         self.file = file
         self.history = (checkpoint.read_state(file) or {"history": []})["history"]
         self._epochs, self._images, self._chief = epochs, images, chief
@@ -220,9 +225,7 @@ class ResumeState(keras.callbacks.Callback):
 
     def _report(self):
         *earlier, row = self.history
-        best = row["val_accuracy"] > max(
-            (past["val_accuracy"] for past in earlier), default=-math.inf
-        )
+        best = self._score(row) > max(map(self._score, earlier), default=-math.inf)
         left = (self._epochs - len(self.history)) * np.mean(
             [past["seconds"] for past in self.history]
         )

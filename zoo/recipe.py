@@ -12,6 +12,11 @@ from zoo.data import DUPLICATES
 BACKBONES = ("learned", "frozen", "cached")
 BATCH_NORMS = ("learned", "frozen")
 FOLDS = 10
+SELECTIONS = {
+    "accuracy": lambda row: row["val_accuracy"],
+    "loss": lambda row: -row["val_loss"],
+}
+"""What makes an epoch better than another: functions of its logs."""
 
 
 def adamw(rate, **options):
@@ -93,6 +98,9 @@ class Recipe:
             folds of subjects: all folds but those of `validation` and `test`.
         validation: Split for checkpoint selection; `None` for a twelfth of `train`,
             held out by the checksums of the pixels. With folds, the one after `test`.
+        selection: What the best epoch of a stage is: that of the highest validation
+            `"accuracy"`, or of the lowest `"loss"`, which is less noisy where the
+            validation part is small.
         duplicates: `"near"` or `"exact"`: which duplicates stay on one side of the
             hold-out; see `zoo.data.hold_out`.
         test: Split to report on. Neither training nor selection opens it.
@@ -121,6 +129,7 @@ class Recipe:
     start: str | None = None
     train: str = "train"
     validation: str | None = None
+    selection: str = "accuracy"
     duplicates: str = "near"
     test: str = "public_test"
     batch: int = 64
@@ -138,6 +147,7 @@ class Recipe:
     def __post_init__(self):
         """Checks the choices, and that the test split is only reported on."""
         _check_choice("duplicates", self.duplicates, DUPLICATES)
+        _check_choice("selection", self.selection, SELECTIONS)
         for name in ("train", "validation"):
             for part in (getattr(self, name) or "").split("+"):
                 part = part.partition("[")[0]

@@ -4,7 +4,8 @@
 
 Stages run in order; each starts from the best epoch of the one before. After each epoch
 the moving average of the weights is evaluated on the validation part, in a network of
-its own; the epoch with the highest accuracy is kept. No test split is opened.
+its own; the epoch with the highest accuracy, or the lowest loss, is kept, as the recipe
+says. No test split is opened.
 
 Runs on TensorFlow and, with KERAS_BACKEND=jax, on JAX. `--strategy mirrored` uses all
 devices of this machine (on JAX through `keras.distribution.DataParallel`),

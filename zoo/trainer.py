@@ -18,7 +18,7 @@ from zoo import data
 from zoo.batches import Batches, Examples, balanced_shares, class_weights
 from zoo.callbacks import BestCheckpoint, FiniteLoss, Patience, ResumeState
 from zoo.devices import Devices
-from zoo.recipe import Recipe
+from zoo.recipe import SELECTIONS, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,16 +96,20 @@ def train_stage(run, index, model):
                 freeze_batch_norm(backbone)
         network, examples = _network(model, recipe, stage, run.faces)
         _compile(network, recipe, stage, steps)
-    state = ResumeState(run.checkpoint_of(index), stage.epochs, images, devices.chief)
+    score = SELECTIONS[recipe.selection]
+    state = ResumeState(
+        run.checkpoint_of(index), stage.epochs, images, score, devices.chief
+    )
     state.restore(network)
     done = len(state.history)
-    scores = [row["val_accuracy"] for row in state.history]
+    scores = [score(row) for row in state.history]
     best = BestCheckpoint(
         model,
         averaged,
         run.validation,
         best_file,
         devices,
+        score,
         **({"best": max(scores)} if scores else {}),
     )
     callbacks = [FiniteLoss(run.out), best]

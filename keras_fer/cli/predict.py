@@ -221,12 +221,16 @@ class _Tools:
 
     def analyze(self, image: np.ndarray, options: argparse.Namespace) -> Analysis:
         """The faces of an image, within the limits that the options name."""
-        from keras_fer.faces.analyze import classify_in
-        from keras_fer.faces.detect import detect_in
+        from keras_fer.faces.analyze import analyze_in
 
-        limits = (options.min_size, options.min_confidence)
-        found = detect_in(image, self.detector, *limits)
-        return classify_in(image, self.model, found[: options.max_faces])
+        return analyze_in(
+            image,
+            self.model,
+            self.detector,
+            min_size=options.min_size,
+            min_confidence=options.min_confidence,
+            max_faces=options.max_faces,
+        )
 
 
 def _positive(text: str) -> int:

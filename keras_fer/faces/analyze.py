@@ -257,9 +257,14 @@ def analyze_in(
     model: keras.Model | OnnxModel,
     detector: Detector,
     align: bool = True,
+    *,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+    max_faces: int | None = None,
 ) -> Analysis:
     """`analyze` for an image that is known to be `(H, W, 3)` uint8 RGB."""
-    return classify_in(image, model, detect_in(image, detector), align)
+    faces = detect_in(image, detector, min_size, min_confidence)
+    return classify_in(image, model, faces[:max_faces], align)
 
 
 def classify_in(

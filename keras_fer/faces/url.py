@@ -44,7 +44,6 @@ def download(url: str) -> bytes:
 
     deadline = time.monotonic() + SECONDS
     try:
-        local = _is_local(url)
         with httpx2.Client(timeout=SECONDS / 2) as client:
             at = url
             for _ in range(_REDIRECTS + 1):
@@ -53,7 +52,7 @@ def download(url: str) -> bytes:
                         response.raise_for_status()
                         return _read(url, response, deadline)
                     at = urljoin(at, response.headers["Location"])
-                if not is_url(at) or (_is_local(at) and not local):
+                if not is_url(at) or (_is_local(at) and not _is_local(url)):
                     raise ImageError(
                         f"{url!r} redirects to {at!r}, which is not on the public web. "
                         "Pass that address itself if you trust it."

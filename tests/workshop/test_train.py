@@ -425,6 +425,29 @@ def test_a_run_on_jax_survives_a_kill(folder, tmp_path):
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("selection", ["accuracy", "loss"])
+def test_the_best_epoch_is_what_the_recipe_selects(folder, tmp_path, selection):
+    # At this rate the epochs differ, and the last is not the best.
+    stage = Stage(8, 0.01, 48, backbone="cached", schedule=constant)
+    recipe = dataclasses.replace(
+        RECIPES["frozen"], stages=(stage,), selection=selection, ema=None
+    )
+    train.train(recipe, folder, tmp_path / "run")
+    measured = [float(row[f"val_{selection}"]) for row in histories(tmp_path / "run")]
+    best = min(measured) if selection == "loss" else max(measured)
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    _, faces = data.hold_out(data.open_split(recipe.dataset, folder, "train", 48))
+    faces = faces[faces.scored]
+    found = model.predict(faces.images[:], verbose=0)
+    if selection == "loss":
+        received = -(faces.targets * np.log(found)).sum(axis=1).mean()
+    else:
+        received = (found.argmax(axis=1) == faces.targets.argmax(axis=1)).mean()
+    assert received == pytest.approx(best, abs=1e-4)
+    assert measured[-1] != best
+
+
+@pytest.mark.medium
 def test_patience_ends_a_stage(folder, tmp_path):
     # Nothing learns at a rate of 0, so no epoch is better than the first.
     stage = Stage(9, 0.0, 48, backbone="cached", schedule=constant, patience=2)
