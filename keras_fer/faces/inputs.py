@@ -56,7 +56,8 @@ def open_image(image: AnyImage, channel_order: str = "rgb") -> np.ndarray:
             raise ImageError(
                 "A file object must return bytes. Open the file with open(path, 'rb')."
             )
-        return _of(repr(getattr(image, "name", "The file object")), content)
+        name = getattr(image, "name", None)
+        return _of(repr(name) if isinstance(name, str) else "The image", content)
     return _of_array(np.asarray(image), channel_order)
 
 

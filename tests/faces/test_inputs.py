@@ -76,7 +76,7 @@ def test_pil_images_are_turned_upright(tmp_path):
         (None, "must be a path, a URL, bytes, a file object, a PIL image or an array"),
         (io.StringIO("text"), "must return bytes"),
         (b"text", "The image is not an image in a format"),
-        (io.BytesIO(b"text"), "'The file object' is not an image in a format"),
+        (io.BytesIO(b"text"), "The image is not an image in a format"),
         (Image.new("F", (2, 2)), "The image is a floating-point image"),
         (np.zeros((2, 2, 4), "float32"), "Drop the alpha channel"),
     ],
