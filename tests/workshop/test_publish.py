@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_fer
-from keras_fer import cli
+from keras_fer.cli.predict import sample_portrait
 from keras_fer.hub import release
 from keras_fer.zoo.presets import PRESETS
 from tests.hub_server import HubServer
@@ -276,7 +276,7 @@ def test_the_code_of_the_card_runs(site, run, tmp_path, images):
     card = content(site, "me/some-repo")["README.md"].decode()
     np.save(tmp_path / "images.npy", images)
     first, second = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    photo = cli._sample()[0]
+    photo = sample_portrait()
     shutil.copy(photo, tmp_path / "photo.jpg")
     script = f"import numpy as np\nimages = np.load('images.npy')\n{first}{second}"
     script += "print((model.predict(images) == probabilities).all())"
