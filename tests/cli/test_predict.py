@@ -392,7 +392,7 @@ def test_explain_without_an_attention_layer(run, tmp_path, portrait, monkeypatch
     from keras_fer.models import PAttLite
 
     plain = PAttLite(8, input_size=48, attention="none", backbone_weights=None)
-    monkeypatch.setattr(zoo, "load", lambda name: plain)
+    monkeypatch.setattr(zoo, "load", lambda name, **_: plain)
     for name in ("a", "b"):
         Image.open(portrait).save(tmp_path / f"{name}.png")
     out = tmp_path / "out"

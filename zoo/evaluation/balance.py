@@ -15,23 +15,16 @@ TAUS = np.round(np.arange(0, 2.01, 0.05), 2)
 
 
 def class_prior(targets):
-    """Frequency of each class in training.
+    """Frequency of each class in training; at least that of one image.
 
     Args:
         targets: `(N, classes)`, the training targets, such as shares of votes.
 
     Returns:
         float64 `(classes,)`, which sum to 1.
-
-    Raises:
-        ValueError: A class does not occur.
     """
-    prior = np.asarray(targets, "float64").sum(axis=0)
-    if not prior.all():
-        raise ValueError(
-            f"Every class must occur in training, got the sums {prior.tolist()}."
-        )
-    return prior / prior.sum()
+    counts = np.maximum(np.asarray(targets, "float64").sum(axis=0), 1)
+    return counts / counts.sum()
 
 
 def rebalance(probabilities, prior, tau):
