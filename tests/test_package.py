@@ -77,7 +77,7 @@ def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     ).stdout
     revealed = dict(re.findall(r'user.py:(\d+): note: Revealed type is "(.+)"', output))
     function, faces, label, labels, explain, multi_worker = revealed.values()
-    assert function.startswith("def (image: ") and function.endswith(f"-> {faces}")
+    assert "def (image: " in function and f"-> {faces}" in function
     assert faces == "list[keras_fer.faces.detect.base.Face]"
     assert label in ("str", "str | None")
     assert labels.startswith("tuple[")
@@ -86,7 +86,7 @@ def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     errors = re.findall(r"user.py:(\d+): error: (.+?)  \[(.+)\]", output)
     assert [(line, code) for line, _, code in errors] == [
         ("12", "attr-defined"),
-        ("13", "call-arg"),
+        ("13", "call-overload"),
     ], output
     assert 'Module has no attribute "nonsense"' in errors[0][1]
 
