@@ -318,7 +318,8 @@ def _describe(candidate, record, known, results):
             **{key: about[key] for key in ("images", "targets", "license")},
             "about": about["about"].strip(),
             "citations": about["citations"],
-            "start": record["recipe"].get("start"),
+            "start": record["recipe"].get("start")
+            or record["recipe"].get("start_backbone"),
         },
         "selection": {
             "split": candidate.validation,

@@ -94,6 +94,9 @@ class Recipe:
         dataset: Name of a dataset; see `zoo.data.open_split`.
         stages: In order; each starts from the best epoch of the one before.
         start: A preset to start from, instead of a backbone trained on ImageNet.
+        start_backbone: A preset of another architecture whose backbone to start from:
+            layers of the same name take its weights, all others those of
+            `--backbone-weights`.
         train: Split to train on, such as `"train"`; `"folds"` for datasets with ten
             folds of subjects: all folds but those of `validation` and `test`.
         validation: Split for checkpoint selection; `None` for a twelfth of `train`,
@@ -127,6 +130,7 @@ class Recipe:
     dataset: str
     stages: tuple
     start: str | None = None
+    start_backbone: str | None = None
     train: str = "train"
     validation: str | None = None
     selection: str = "accuracy"

@@ -39,7 +39,7 @@ import keras_fer
 from zoo import checkpoint, data, recipes
 from zoo.devices import STRATEGIES, Devices
 from zoo.environment import environment
-from zoo.trainer import Run, build, train_stage
+from zoo.trainer import Run, build, copy_backbone, train_stage
 
 
 def train(recipe, source, out, backbone_weights=None, resume=False, strategy="one"):
@@ -107,6 +107,8 @@ def _train_stages(run, backbone_weights):
             elif recipe.start:
                 start = keras_fer.zoo.load(recipe.start, labels=run.faces.labels)
                 model.set_weights(start.get_weights())
+            elif recipe.start_backbone:
+                copy_backbone(keras_fer.zoo.load(recipe.start_backbone), model)
         file = run.weights_of(index)
         if file.exists():
             checkpoint.load_weights(model, file)

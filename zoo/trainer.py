@@ -74,6 +74,35 @@ def build(recipe, labels, input_size, backbone_weights=None):
     )
 
 
+def copy_backbone(source, model):
+    """Copies the weights of the backbone's layers that both models have, by name.
+
+    Args:
+        source: The model to copy from.
+        model: The model to copy to; its other layers stay as they are.
+
+    Raises:
+        ValueError: They are different backbones.
+    """
+    theirs = {layer.name: layer for layer in source.get_layer("backbone").layers}
+    shared = [
+        (layer, theirs[layer.name])
+        for layer in model.get_layer("backbone").layers
+        if layer.weights and layer.name in theirs
+    ]
+    if not shared or any(_shapes(one) != _shapes(other) for one, other in shared):
+        raise ValueError(
+            f"The backbone of {source.name} is not that of {model.name}. Name a preset "
+            "with the same backbone as `start_backbone`."
+        )
+    for layer, other in shared:
+        layer.set_weights(other.get_weights())
+
+
+def _shapes(layer):
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
 def train_stage(run, index, model):
     """Trains a stage; the model ends with the averaged weights of its best epoch.
 

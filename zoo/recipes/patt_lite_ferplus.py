@@ -2,13 +2,13 @@
 
     python -m zoo.train patt_lite_ferplus --data DIR --backbone-weights imagenet
 
-This schedule has not been run to its end yet: the bundled weights of patt_lite.ferplus
-come from an earlier one (zoo/results). With KERAS_BACKEND=jax it needs no TensorFlow.
+About three hours on two CPU cores (TensorFlow 2.21, seed 0). The bundled weights took
+these stages in two runs: the first five when the epoch with the highest accuracy was
+kept, the last two as they are here. With KERAS_BACKEND=jax it needs no TensorFlow.
 
 These are our choices, not the paper's: images of 64 and then 96 px, votes as soft
-labels, AdamW, a stage in which BatchNorm learns the statistics of faces, attention
-within one image, a long schedule with strong augmentation, and a last stage on nearly
-plain images.
+labels, AdamW, two stages in which BatchNorm learns the statistics of faces, attention
+within one image, and a long last stage on nearly plain images.
 """
 
 from keras import layers
@@ -28,16 +28,6 @@ def varied():
     ]
 
 
-def strong():
-    """`varied`, and a rectangle erased from every second image."""
-    return [*varied(), layers.RandomErasing((0.5, 0.5), scale=(0.02, 0.2))]
-
-
-def mixup():
-    """Blends the images and votes of two faces."""
-    return [layers.MixUp(0.2)]
-
-
 def plain():
     """Nearly plain images, like those that the network will be used on."""
     return [
@@ -52,10 +42,13 @@ RECIPE = Recipe(
     dataset="ferplus",
     stages=(
         Stage(4, 1e-3, input_size=64, backbone="cached", schedule=constant),
-        Stage(5, 1e-3, input_size=64, augmentation=varied, batch_norm="learned"),
-        Stage(24, 7e-4, input_size=64, augmentation=strong, mixing=mixup),
-        Stage(6, 4e-4, input_size=96, augmentation=strong),
-        Stage(4, 2e-4, input_size=96, augmentation=plain),
+        Stage(6, 1e-3, input_size=64, augmentation=varied, batch_norm="learned"),
+        Stage(16, 5e-4, input_size=64, augmentation=varied),
+        Stage(10, 4e-4, input_size=96, augmentation=varied),
+        Stage(6, 2e-4, input_size=96, augmentation=plain),
+        Stage(5, 7e-4, input_size=96, augmentation=varied, batch_norm="learned"),
+        Stage(10, 4e-4, input_size=96, augmentation=plain),
     ),
     selection="loss",  # zoo/results/trials.md says why.
+    duplicates="exact",
 )
