@@ -29,9 +29,8 @@ DATASETS = [
     "mlcroissant>=1.1",  # every subcommand of `tfds` needs it
     "keras-cv>=0.9.0,<0.10",  # for two occlusions; its development has ended
 ]
-MEASURE = ["scikit-learn>=1.9", "scipy>=1.17"]
 SCHEMA = ["jsonschema>=4.25"]  # of presets and results
-TRAIN = [*DATASETS, *MEASURE, *SCHEMA, "tensorboard>=2.20"]
+TRAIN = [*DATASETS, *SCHEMA, "tensorboard>=2.20"]
 EXPORT = [
     "tf2onnx>=1.17,<1.18",  # Keras exports to ONNX through it
     "ai-edge-litert>=2.3",  # runs LiteRT files
@@ -43,7 +42,6 @@ TEST = [
     *EXPORT,
     *BULK,
     *DATASETS,
-    *MEASURE,
     *SCHEMA,
     "array_record>=0.8",
     "dill>=0.4",  # tfds.testing needs it
@@ -88,6 +86,8 @@ setup(
         # Detecting and drawing faces is part of the main task, so these are not extras.
         *FACES,
         "pillow>=12.0",
+        "scikit-learn>=1.9",
+        "scipy>=1.17",
         "matplotlib>=3.10",
         "tqdm>=4.67",
     ],

@@ -34,7 +34,7 @@ from benchmarks import record
 from benchmarks.record import spread
 from keras_fer import LABELS, training
 from keras_fer.models.backbones import freeze_batch_norm
-from zoo.batches import Batches, Examples
+from keras_fer.training.batches import Batches, Examples
 from zoo.data import Faces
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.patt_lite_ferplus import varied

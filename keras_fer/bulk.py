@@ -29,6 +29,7 @@ from keras_fer._version import __version__
 from keras_fer.console import one_line
 from keras_fer.faces.analyze import check_max_faces, classify_many_in, named_model
 from keras_fer.faces.detect import AnyDetector, Face, detect_many_in
+from keras_fer.files import link
 
 if TYPE_CHECKING:
     import keras
@@ -461,7 +462,7 @@ class _Run:
                 file.flush()
                 os.fsync(file.fileno())
             self._record(self._counts)
-            _link(source, self._target)
+            link(source, self._target)
         finally:
             if write:
                 source.unlink(missing_ok=True)
@@ -761,18 +762,6 @@ def _lock(file: IO[bytes], target: pathlib.Path) -> None:
         ) from error
     except OSError:  # The file system has no locks.
         pass
-
-
-def _link(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Gives a file a name that is not taken."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # The file system has no hard links.
-        if os.path.lexists(target):
-            raise
-        os.rename(source, target)
 
 
 @contextlib.contextmanager

@@ -34,19 +34,19 @@ import zipfile
 import numpy as np
 
 from keras_fer.console import one_line, print_error, without_native_output
-from tfds_builders import corruptions
-from tfds_builders.corruptions import FAMILIES
-from zoo import data
-from zoo.checkpoint import replacing
-from zoo.environment import environment
-from zoo.evaluation.balance import rebalance
-from zoo.evaluation.calibration import (
+from keras_fer.evaluation.calibration import (
     TEMPERATURES,
     compare_temperatures,
     fit_temperature,
     soften,
 )
-from zoo.evaluation.metrics import BINS, bootstrap, by_kind, reliability, scores
+from keras_fer.evaluation.metrics import BINS, bootstrap, reliability, scores
+from keras_fer.files import replacing
+from tfds_builders import corruptions
+from tfds_builders.corruptions import FAMILIES
+from zoo import data
+from zoo.environment import environment
+from zoo.evaluation.balance import rebalance
 from zoo.evaluation.plots import plot
 from zoo.evaluation.report import table
 from zoo.target import find
@@ -146,6 +146,24 @@ def corrupt(faces, family):
     ]
     kinds = [facts.get("occlusion", facts.get("corruption")) for _, facts in pairs]
     return np.stack([image for image, _ in pairs]), kinds
+
+
+def by_kind(truth, probabilities, kinds):
+    """Number of faces and accuracy in percent for each kind of corruption.
+
+    Args:
+        truth: int `(N,)`.
+        probabilities: `(N, classes)`.
+        kinds: `N` names.
+    """
+    right, kinds = probabilities.argmax(axis=1) == truth, np.array(kinds)
+    return {
+        str(kind): {
+            "n": int((kinds == kind).sum()),
+            "accuracy": 100 * float(right[kinds == kind].mean()),
+        }
+        for kind in np.unique(kinds)
+    }
 
 
 def batch_independence(model, images):

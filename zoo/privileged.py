@@ -27,9 +27,9 @@ from keras import layers
 
 from keras_fer import training
 from keras_fer.console import print_error
+from keras_fer.evaluation.metrics import scores
 from zoo import data
 from zoo.environment import environment
-from zoo.evaluation.metrics import scores
 from zoo.recipe import Recipe, Stage
 from zoo.train import train
 from zoo.trainer import heatmaps
@@ -85,7 +85,7 @@ def measure(network, test):
     Returns:
         A dictionary of values for JSON: `layer_map`, the size of the guided layer's
         feature map; `faces`, how many have landmarks; `area` and `inside`, in percent;
-        and all of `zoo.evaluation.metrics.scores`.
+        and all of `keras_fer.evaluation.metrics.scores`.
     """
     batches = [slice(start, start + 256) for start in range(0, len(test), 256)]
     maps = np.concatenate(

@@ -36,7 +36,9 @@ import keras
 import numpy as np
 
 import keras_fer
-from zoo import checkpoint, data, recipes
+from keras_fer.files import locked, replacing
+from keras_fer.training import checkpoint
+from zoo import data, recipes
 from zoo.devices import STRATEGIES, Devices
 from zoo.environment import environment
 from zoo.trainer import Run, build, copy_backbone, train_stage
@@ -69,7 +71,7 @@ def train(recipe, source, out, backbone_weights=None, resume=False, strategy="on
     started = time.time()
     out = _open_folder(out, resume)
     devices = Devices(strategy)
-    with checkpoint.locked(out) if devices.chief else contextlib.nullcontext():
+    with locked(out) if devices.chief else contextlib.nullcontext():
         run = Run(recipe, *_open_data(recipe, source), out, devices)
         # All workers have seen the folder empty: `Devices` waits for all of them.
         _check_recipe(run)
@@ -151,7 +153,7 @@ def _check_recipe(run):
     file = run.out / "recipe.json"
     if not file.exists():
         if run.devices.chief:
-            with checkpoint.replacing(file) as temporary:
+            with replacing(file) as temporary:
                 temporary.write_text(json.dumps(run.recipe.facts(), indent=1) + "\n")
         return
     different = run.recipe.differences(json.loads(file.read_text()))
@@ -200,7 +202,7 @@ def _finish(run, model, final):
     # A model of its own, so that no optimizer is saved.
     result = build(recipe, faces.labels, model.input_size)
     result.set_weights(model.get_weights())
-    with checkpoint.replacing(final) as temporary:
+    with replacing(final) as temporary:
         result.save(temporary)
     checkpoint.save_weights(final.with_name("model.weights.h5"), result)
     digest = hashlib.sha256(faces.targets.tobytes())
@@ -221,7 +223,7 @@ def _finish(run, model, final):
         ),
         "environment": environment(),
     }
-    with checkpoint.replacing(final.with_name("run.json")) as temporary:
+    with replacing(final.with_name("run.json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
 
 

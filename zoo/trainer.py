@@ -11,12 +11,22 @@ import numpy as np
 
 import keras_fer
 from keras_fer import models, training
-from keras_fer._compat import producer
 from keras_fer.models.backbones import freeze_batch_norm
+from keras_fer.training.batches import (
+    Batches,
+    Examples,
+    balanced_shares,
+    class_weights,
+)
+from keras_fer.training.callbacks import (
+    BestCheckpoint,
+    FiniteLoss,
+    Patience,
+    ResumeState,
+)
+from keras_fer.training.features import behind_backbone, cache_features
 from keras_fer.training.heatmaps import INNER_LANDMARKS
 from zoo import data
-from zoo.batches import Batches, Examples, balanced_shares, class_weights
-from zoo.callbacks import BestCheckpoint, FiniteLoss, Patience, ResumeState
 from zoo.devices import Devices
 from zoo.recipe import SELECTIONS, Recipe
 
@@ -134,11 +144,12 @@ def train_stage(run, index, model):
     scores = [score(row) for row in state.history]
     best = BestCheckpoint(
         model,
-        averaged,
-        run.validation,
+        devices.prepare(averaged),
+        run.validation.images[:],
+        run.validation.targets,
         best_file,
-        devices,
         score,
+        chief=devices.chief,
         **({"best": max(scores)} if scores else {}),
     )
     callbacks = [FiniteLoss(run.out), best]
@@ -220,8 +231,9 @@ def _network(model, recipe, stage, faces):
         workers=8 if isinstance(faces.images, data.LazyImages) else 1,
     )
     if stage.backbone == "cached":
-        network, take_features = _on_cached_features(model, faces.images[:])
-        return network, dataclasses.replace(examples, take=take_features, mixing=())
+        take_features = cache_features(model, faces.images[:])
+        examples = dataclasses.replace(examples, take=take_features, mixing=())
+        return behind_backbone(model), examples
     augmentation = stage.augmentation()
     if recipe.attribution is not None:
         network = training.PrivilegedAttribution(
@@ -251,34 +263,6 @@ def _network(model, recipe, stage, faces):
     augmented = keras.Sequential(augmentation, name="augmentation")(images)
     # Of the same class, for the losses of models that vote.
     return type(model)(images, model(augmented)), examples
-
-
-def _on_cached_features(model, images):
-    """What follows the backbone as a network, and the function that takes features."""
-    features = _backbone_outputs(model)
-    values = keras.Model(model.inputs, features).predict(
-        images, batch_size=256, verbose=0
-    )
-    values = [value.astype("float16") for value in keras.tree.flatten(values)]
-    single = len(features) == 1
-
-    def take(rows):
-        parts = tuple(value[rows] for value in values)
-        return parts[0] if single else parts
-
-    return type(model)(features[0] if single else features, model.output), take
-
-
-def _backbone_outputs(model):
-    """Outputs of the backbone that the rest of a model takes."""
-    backbone = model.get_layer("backbone")
-    tensors = {
-        id(tensor): tensor
-        for layer in model.layers
-        for tensor in keras.tree.flatten(layer.input)
-        if producer(tensor) is backbone
-    }
-    return list(tensors.values())
 
 
 def _logits(model):

@@ -405,7 +405,11 @@ def _as_batch(model: keras.Model | OnnxModel, crops: list[np.ndarray]) -> np.nda
     Pillow's bilinear filter is antialiased like the resizing in the model's graph,
     which then has nothing left to do.
     """
-    size = getattr(model, "input_size", 224)
+    return resize_crops(crops, getattr(model, "input_size", 224))
+
+
+def resize_crops(crops: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Crops `(S, S, 3)` as a batch `(len(crops), size, size, 3)`, uint8."""
     batch = np.empty((len(crops), size, size, 3), np.uint8)
     for row, crop in zip(batch, crops, strict=True):
         resized = Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR)

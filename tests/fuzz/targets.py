@@ -199,7 +199,7 @@ def _variables():
 @functools.cache
 def _checkpoint():
     """A checkpoint, and the values in it."""
-    from zoo import checkpoint
+    from keras_fer.training import checkpoint
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "checkpoint.npz"
@@ -216,7 +216,7 @@ def _checkpoint_cases():
 
 
 def _read_checkpoint(path):
-    from zoo import checkpoint
+    from keras_fer.training import checkpoint
 
     _, expected = _checkpoint()
     for variable in _variables():

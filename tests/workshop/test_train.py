@@ -19,9 +19,11 @@ from keras import layers
 from sklearn import metrics
 
 from keras_fer import models, zoo
+from keras_fer.files import locked
+from keras_fer.training import checkpoint
 from tests.workshop import train_worker
 from tests.workshop.train_worker import RECIPES, draw
-from zoo import checkpoint, data, evaluate, recipes, train, trainer
+from zoo import data, evaluate, recipes, train, trainer
 from zoo.recipe import Stage, constant
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -271,8 +273,8 @@ def test_checkpoints_that_do_not_fit_are_refused(refused, runs, folder, tmp_path
 
 def test_two_processes_do_not_train_in_one_folder(refused, folder, tmp_path):
     code = (
-        "import sys; from zoo import checkpoint\n"
-        "with checkpoint.locked(sys.argv[1]): print('held', flush=True); input()"
+        "import sys; from keras_fer.files import locked\n"
+        "with locked(sys.argv[1]): print('held', flush=True); input()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -291,7 +293,7 @@ def test_two_processes_do_not_train_in_one_folder(refused, folder, tmp_path):
         process.kill()
         process.wait()
     # The lock ends with its process.
-    with checkpoint.locked(tmp_path):
+    with locked(tmp_path):
         pass
 
 

@@ -23,7 +23,8 @@ import numpy as np
 from keras import layers
 
 from keras_fer import training
-from zoo import callbacks, checkpoint, recipes, train, trainer
+from keras_fer.training import callbacks, checkpoint
+from zoo import recipes, train, trainer
 from zoo.recipe import Recipe, Stage, constant
 from zoo.recipes.patt_lite_ferplus import plain, varied
 

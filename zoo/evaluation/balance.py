@@ -8,7 +8,7 @@ frequencies and `tau = 1` the best guess is then that for classes of equal frequ
 import numpy as np
 from sklearn import metrics
 
-from zoo.evaluation.metrics import check_predictions
+from keras_fer.evaluation.metrics import check_predictions
 
 TAUS = np.round(np.arange(0, 2.01, 0.05), 2)
 """The values of `tau` that are tried."""

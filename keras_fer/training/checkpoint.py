@@ -1,14 +1,22 @@
-"""Files of a run, written whole or not at all."""
+"""Checkpoints of a training run."""
+
+from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
+
+from keras_fer.files import replacing
+
+if TYPE_CHECKING:
+    import keras
 
 # What reading a damaged file may raise.
 _DAMAGED = (
@@ -26,54 +34,9 @@ _DAMAGED = (
 _COUNT = "variables"
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """Gives a temporary path, which replaces `path` at the end of the `with` block.
-
-    A full disk or a kill in between leaves the old file as it was.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    path = pathlib.Path(path)
-    # The suffix stays: Keras and NumPy look at it.
-    temporary = path.with_name(f"writing.{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # h5py raises both.
-        raise OSError(
-            f"Cannot write {str(path)!r}: {error}. An older file of that name is "
-            "untouched. Make room, or check the folder, then run the command again."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def locked(folder):
-    """Holds a folder for this process; the lock ends with it, however it ends.
-
-    Raises:
-        OSError: Another process holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(
-                f"Another process is training in {str(folder)!r}. Wait until it is "
-                "done, or choose another --out."
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def save(path, network, state):
+def save(
+    path: str | os.PathLike[str], network: keras.Model, state: dict[str, Any]
+) -> None:
     """Writes a network, its optimizer and its random states, beside a dictionary.
 
     Args:
@@ -81,7 +44,7 @@ def save(path, network, state):
         network: A compiled `keras.Model`.
         state: A dictionary of values for JSON.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{group}/{index}": np.asarray(variable)
         for group, variables in _variables(network).items()
         for index, variable in enumerate(variables)
@@ -92,7 +55,7 @@ def save(path, network, state):
         np.savez(temporary, state=json.dumps(state), **arrays)
 
 
-def save_weights(path, model):
+def save_weights(path: str | os.PathLike[str], model: keras.Model) -> None:
     """Writes the weights of a model to a `.weights.h5` file.
 
     On a full disk, HDF5 cannot close its file and crashes when Python exits. So the
@@ -104,7 +67,7 @@ def save_weights(path, model):
         model.save_weights(temporary)
 
 
-def load_weights(model, path):
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads the weights of a model from a `.weights.h5` file.
 
     Raises:
@@ -116,11 +79,11 @@ def load_weights(model, path):
         raise ValueError(
             f"{str(path)!r} is damaged or of another model: "
             f"{str(error).splitlines()[0]}. Delete it to train this stage again, or "
-            "choose another --out."
+            "choose another output."
         ) from error
 
 
-def read_state(path):
+def read_state(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The dictionary of a checkpoint, or `None` if there is no checkpoint.
 
     Raises:
@@ -129,12 +92,12 @@ def read_state(path):
     if not pathlib.Path(path).exists():
         return None
     with _opened(path) as arrays:
-        state = json.loads(arrays["state"].item())
+        state: dict[str, Any] = json.loads(arrays["state"].item())
         state.pop(_COUNT, None)
     return state
 
 
-def restore(path, network):
+def restore(path: str | os.PathLike[str], network: keras.Model) -> None:
     """Assigns the variables of a checkpoint to a network and its optimizer.
 
     Raises:
@@ -163,26 +126,26 @@ def restore(path, network):
             f"The checkpoint {str(path)!r} is of another network: it differs in "
             f"{len(different)} of {len(expected)} variables, such as {different[0]}, "
             f"{shapes.get(different[0])} instead of {expected.get(different[0])}. "
-            "Choose another --out to start again."
+            "Choose another output to start again."
         )
     for group, variables in groups.items():
         for index, variable in enumerate(variables):
             variable.assign(received[f"{group}/{index}"])
 
 
-def _variables(network):
+def _variables(network: keras.Model) -> dict[str, list[keras.Variable]]:
     # Those of the network include its random states.
     return {"network": network.variables, "optimizer": network.optimizer.variables}
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     try:
         # Unlike `np.load`, this takes nothing else, such as an .npy file.
-        with NpzFile(path) as arrays:
+        with open(path, "rb") as file, NpzFile(file) as arrays:
             yield arrays
     except _DAMAGED as error:
         raise ValueError(
             f"The checkpoint {str(path)!r} is damaged: {str(error)[:500]}. Delete it "
-            "to train this stage again, or choose another --out."
+            "to train this stage again, or choose another output."
         ) from error

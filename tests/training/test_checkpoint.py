@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import checkpoint
+from keras_fer.training import checkpoint
 
 
 def network(units=4, optimizer="adam"):
@@ -111,7 +111,7 @@ def test_damaged_ones_are_never_taken(tmp_path):
             checkpoint.restore(path, other)
         except ValueError as error:
             assert "is damaged" in str(error)
-            assert "another --out" in str(error)
+            assert "another output" in str(error)
             refused += 1
         else:  # A byte that says nothing, such as of a date.
             for one, another in zip(values(other), expected, strict=True):
@@ -188,7 +188,7 @@ def test_weights_are_as_keras_writes_them(tmp_path):
 
 DYING = """
 import os, pathlib, signal, sys
-from zoo.checkpoint import replacing
+from keras_fer.files import replacing
 with replacing(pathlib.Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,5 +1,10 @@
 """Metrics of one set of predictions."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from sklearn import metrics
 
@@ -7,7 +12,9 @@ BINS = 15
 RESAMPLES = 1000
 
 
-def check_predictions(truth, probabilities, labels):
+def check_predictions(
+    truth: Any, probabilities: Any, labels: Sequence[Any]
+) -> tuple[np.ndarray, np.ndarray]:
     """Checks classes and probabilities; returns them as arrays.
 
     Args:
@@ -46,16 +53,21 @@ def check_predictions(truth, probabilities, labels):
     return truth, probabilities
 
 
-def scores(truth, probabilities, labels):
+def scores(
+    truth: Any,
+    probabilities: Any,
+    labels: Sequence[str],
+    only_present: bool = False,
+) -> dict[str, Any]:
     """All metrics of one set of predictions.
-
-    A class without faces counts as 0 in the averages (scikit-learn's
-    `zero_division=0`); `per_class` shows its support of 0.
 
     Args:
         truth: int `(N,)`, indices into `labels`.
         probabilities: `(N, len(labels))`, rows summing to 1.
         labels: Names of the classes.
+        only_present: Whether the averages are over the classes that have faces.
+            Otherwise a class without faces counts as 0 in them (scikit-learn's
+            `zero_division=0`); `per_class` shows its support of 0.
 
     Returns:
         A dictionary of values for JSON. In percent: `accuracy`, `macro_f1`, `uar`
@@ -71,11 +83,14 @@ def scores(truth, probabilities, labels):
     truth, probabilities = check_predictions(truth, probabilities, labels)
     predicted = probabilities.argmax(axis=1)
     classes = np.arange(len(labels))
-    options = {"labels": classes, "zero_division": 0}
+    averaged = np.unique(truth) if only_present else classes
+    options = {"labels": averaged, "average": "macro", "zero_division": 0}
     accuracy = 100 * metrics.accuracy_score(truth, predicted)
-    macro_f1 = 100 * metrics.f1_score(truth, predicted, average="macro", **options)
-    uar = 100 * metrics.recall_score(truth, predicted, average="macro", **options)
-    columns = metrics.precision_recall_fscore_support(truth, predicted, **options)
+    macro_f1 = 100 * metrics.f1_score(truth, predicted, **options)
+    uar = 100 * metrics.recall_score(truth, predicted, **options)
+    columns = metrics.precision_recall_fscore_support(
+        truth, predicted, labels=classes, zero_division=0
+    )
     confusion = metrics.confusion_matrix(truth, predicted, labels=classes)
     ece, bins = reliability(truth, probabilities)
     return {
@@ -89,7 +104,7 @@ def scores(truth, probabilities, labels):
             truth, probabilities, labels=classes, scale_by_half=False
         ),
         "ece": ece,
-        "intervals": bootstrap(confusion),
+        "intervals": bootstrap(confusion, averaged=averaged),
         "per_class": {
             label: {
                 "precision": 100 * float(precision),
@@ -106,7 +121,9 @@ def scores(truth, probabilities, labels):
     }
 
 
-def reliability(truth, probabilities):
+def reliability(
+    truth: np.ndarray, probabilities: np.ndarray
+) -> tuple[float, dict[str, list[Any]]]:
     """Expected calibration error (ECE) and the bins it is computed from.
 
     Faces are sorted into 15 bins of equal width by their confidence, the probability of
@@ -133,7 +150,7 @@ def reliability(truth, probabilities):
     )
     error = 100 * np.abs(correct - confident).sum() / len(truth)
 
-    def means(sums):
+    def means(sums: np.ndarray) -> list[float | None]:
         pairs = zip(sums, count, strict=True)
         return [100 * float(total / n) if n else None for total, n in pairs]
 
@@ -144,7 +161,9 @@ def reliability(truth, probabilities):
     }
 
 
-def bootstrap(confusion, seed=0):
+def bootstrap(
+    confusion: Any, seed: int = 0, averaged: np.ndarray | None = None
+) -> dict[str, Any]:
     """95 % bootstrap intervals of accuracy, macro-F1 and UAR.
 
     Resampling faces with replacement draws the cells of the confusion matrix from a
@@ -154,6 +173,8 @@ def bootstrap(confusion, seed=0):
     Args:
         confusion: int `(C, C)`, one row per true class.
         seed: Seed of the draws.
+        averaged: Indices of the classes over which macro-F1 and UAR are averaged;
+            `None` for all.
 
     Returns:
         A dictionary: `accuracy`, `macro_f1` and `uar`, each `[low, high]` in percent,
@@ -167,32 +188,19 @@ def bootstrap(confusion, seed=0):
     drawn = drawn.reshape(RESAMPLES, *confusion.shape)
     hits = drawn.diagonal(axis1=1, axis2=2)
     true, predicted = drawn.sum(axis=2), drawn.sum(axis=1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = values if averaged is None else values[:, averaged]
+        return chosen.mean(axis=1)
+
     # Where a denominator is 0 there are no hits: 0, as in `scores`.
     values = {
         "accuracy": hits.sum(axis=1) / n,
-        "macro_f1": (2 * hits / np.maximum(true + predicted, 1)).mean(axis=1),
-        "uar": (hits / np.maximum(true, 1)).mean(axis=1),
+        "macro_f1": mean(2 * hits / np.maximum(true + predicted, 1)),
+        "uar": mean(hits / np.maximum(true, 1)),
     }
     ends = {
         metric: (100 * np.percentile(each, [2.5, 97.5])).tolist()
         for metric, each in values.items()
     }
     return {**ends, "resamples": RESAMPLES, "seed": seed, "level": 95}
-
-
-def by_kind(truth, probabilities, kinds):
-    """Number of faces and accuracy in percent for each kind of corruption.
-
-    Args:
-        truth: int `(N,)`.
-        probabilities: `(N, classes)`.
-        kinds: `N` names.
-    """
-    right, kinds = probabilities.argmax(axis=1) == truth, np.array(kinds)
-    return {
-        str(kind): {
-            "n": int((kinds == kind).sum()),
-            "accuracy": 100 * float(right[kinds == kind].mean()),
-        }
-        for kind in np.unique(kinds)
-    }

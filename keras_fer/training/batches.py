@@ -1,8 +1,11 @@
 """Training batches: the same for the same seed and number, whatever came before."""
 
+from __future__ import annotations
+
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,11 +25,11 @@ class Examples:
         workers: Threads that read images.
     """
 
-    take: Callable
+    take: Callable[[np.ndarray], Any]
     targets: np.ndarray
     weights: np.ndarray | None = None
     shares: np.ndarray | None = None
-    mixing: Sequence = ()
+    mixing: Sequence[keras.layers.Layer] = ()
     workers: int = 1
 
 
@@ -45,26 +48,33 @@ class Batches(keras.utils.PyDataset):
         first: Number of the first batch to give.
     """
 
-    def __init__(self, examples, size, seed, steps, first=0):
+    def __init__(
+        self,
+        examples: Examples,
+        size: int,
+        seed: Sequence[int],
+        steps: int,
+        first: int = 0,
+    ) -> None:
         super().__init__(workers=examples.workers)
         self.examples = examples
         self.size = min(size, len(examples.targets))
         self.seed = seed
         self.steps = steps
         self.first = first
-        self._order = (None, None)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
         self._lock = threading.Lock()
 
     @staticmethod
-    def per_epoch(images, size):
+    def per_epoch(images: int, size: int) -> int:
         """Number of batches per epoch."""
         return max(1, images // size)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of batches left."""
         return self.steps - self.first
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         """A batch: inputs, targets and, if there are any, sample weights."""
         examples, step = self.examples, self.first + index
         epoch, position = divmod(step, self.per_epoch(len(examples.targets), self.size))
@@ -77,7 +87,7 @@ class Batches(keras.utils.PyDataset):
             return inputs, targets
         return inputs, targets, examples.weights[rows]
 
-    def _rows(self, epoch):
+    def _rows(self, epoch: int) -> np.ndarray:
         """The order of an epoch."""
         order = self._order  # Other threads may be in another epoch.
         if order[0] != epoch:
@@ -90,7 +100,9 @@ class Batches(keras.utils.PyDataset):
             self._order = order = (epoch, rows)
         return order[1]
 
-    def _mix(self, images, labels, step):
+    def _mix(
+        self, images: np.ndarray, labels: np.ndarray, step: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         drawn = np.random.default_rng([*self.seed, 2**31, step])
         batch = {"images": images.astype("float32"), "labels": labels}
         for layer in self.examples.mixing:
@@ -103,7 +115,7 @@ class Batches(keras.utils.PyDataset):
         return np.asarray(batch["images"]), np.asarray(batch["labels"])
 
 
-def class_weights(targets):
+def class_weights(targets: np.ndarray) -> np.ndarray:
     """Sample weights that make all classes weigh the same, with a mean of 1.
 
     Args:
@@ -112,10 +124,12 @@ def class_weights(targets):
     Returns:
         float `(N,)`.
     """
-    return targets @ (targets.sum() / len(targets[0]) / targets.sum(axis=0))
+    factors = targets.sum() / len(targets[0]) / targets.sum(axis=0)
+    weights: np.ndarray = targets @ factors
+    return weights
 
 
-def balanced_shares(targets):
+def balanced_shares(targets: np.ndarray) -> np.ndarray:
     """Probabilities of drawing each image that make all classes equally likely.
 
     Args:
@@ -124,5 +138,6 @@ def balanced_shares(targets):
     Returns:
         float64 `(N,)`, summing to 1.
     """
-    shares = targets.astype("float64") @ (1 / targets.sum(axis=0))
-    return shares / shares.sum()
+    shares: np.ndarray = targets.astype("float64") @ (1 / targets.sum(axis=0))
+    shares /= shares.sum()
+    return shares

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 from sklearn.utils.class_weight import compute_class_weight
 
-from zoo.batches import Batches, Examples, balanced_shares, class_weights
+from keras_fer.training.batches import Batches, Examples, balanced_shares, class_weights
 
 # Twenty-five of one class, five of the other, one of the third.
 CLASSES = np.repeat([0, 1, 2], [25, 5, 1])

@@ -19,14 +19,27 @@ Keras' own callbacks are used as far as that allows:
   the next one is launched, and its error names no epoch: `FiniteLoss`.
 """
 
+from __future__ import annotations
+
 import csv
+import functools
 import math
+import os
+import pathlib
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from zoo import checkpoint
+from keras_fer.files import replacing
+from keras_fer.training import checkpoint
+
+Logs = dict[str, Any]
+
+# Higher for better epochs.
+Score = Callable[[Logs], float]
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -36,24 +49,25 @@ class FiniteLoss(keras.callbacks.Callback):
         folder: Folder of the run, for the message.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__()
-        self._folder = folder
+        self._folder = os.fspath(folder)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """No step has run yet."""
-        self._epoch, self._pending = epoch, None
+        self._epoch = epoch
+        self._pending: tuple[int, Any] | None = None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Checks the loss of the step before, which has been computed by now."""
         self._check()
-        self._pending = (batch, logs["loss"])
+        self._pending = (batch, (logs or {})["loss"])
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Checks the loss of the last step."""
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         if self._pending is None:
             return
         batch, loss = self._pending
@@ -61,7 +75,7 @@ class FiniteLoss(keras.callbacks.Callback):
             return
         kept = (
             f"The checkpoint of epoch {self._epoch} and the best weights so far are "
-            f"kept in {str(self._folder)!r}."
+            f"kept in {self._folder!r}."
             if self._epoch
             else "Nothing has been kept yet."
         )
@@ -81,49 +95,53 @@ class BestCheckpoint(keras.callbacks.Callback):
         model: The model in training, which the fitted network may contain.
         averaged: A second model like it, for the averaged weights: what is evaluated
             never touches what is trained.
-        validation: `zoo.data.Faces`.
+        images: Of the validation part, as for the second model's `predict`.
+        targets: float `(N, classes)`, rows summing to 1.
         file: Where the best weights go, a `.weights.h5` file.
-        devices: `zoo.devices.Devices`.
         score: Function of an epoch's logs, higher for better epochs.
         best: The best score so far, if the run is resumed.
+        chief: Whether to write.
     """
 
     def __init__(
-        self, model, averaged, validation, file, devices, score, best=-math.inf
-    ):
+        self,
+        model: keras.Model,
+        averaged: keras.Model,
+        images: Any,
+        targets: np.ndarray,
+        file: str | os.PathLike[str],
+        score: Score,
+        best: float = -math.inf,
+        chief: bool = True,
+    ) -> None:
         super().__init__()
-        self._trained, self._averaged = model, devices.prepare(averaged)
-        self._images, self._targets = validation.images[:], validation.targets
-        self._file, self._chief = file, devices.chief
-        self._score, self._best, self._weights = score, best, None
+        self._trained, self._averaged = model, averaged
+        self._images, self._targets = images, targets
+        self._file, self._chief = file, chief
+        self._score, self._best = score, best
+        self._weights: list[np.ndarray] | None = None
 
-    def weights(self):
+    def weights(self) -> list[np.ndarray]:
         """Weights of the best epoch, as from `get_weights`."""
         if self._weights is None:  # It was an epoch before the run was resumed.
             checkpoint.load_weights(self._averaged, self._file)
             self._weights = self._averaged.get_weights()
-        return self._weights
+        return list(self._weights)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Evaluates, and keeps what is better than before."""
+        logs = {} if logs is None else logs
         self._average()
         # Not `evaluate`, which fails where devices cannot share the first batch alike.
         predicted = self._averaged.predict(self._images, batch_size=256, verbose=0)
-        truth = self._targets.argmax(axis=1)
-        correct = predicted.argmax(axis=1) == truth
-        log = np.log(np.clip(predicted, keras.config.epsilon(), 1.0))
-        logs["val_accuracy"] = correct.mean()
-        logs["val_recall"] = np.mean(
-            [correct[truth == each].mean() for each in np.unique(truth)]
-        )
-        logs["val_loss"] = -(self._targets * log).sum(axis=1).mean()
+        logs |= validation_logs(predicted, self._targets)
         if self._score(logs) > self._best:
             self._best = float(self._score(logs))
             self._weights = self._averaged.get_weights()
             if self._chief:
                 checkpoint.save_weights(self._file, self._averaged)
 
-    def _average(self):
+    def _average(self) -> None:
         """Copies the averages of what learns, and everything else as it is."""
         self._averaged.set_weights(self._trained.get_weights())
         if self.model.optimizer.use_ema:
@@ -139,19 +157,41 @@ class BestCheckpoint(keras.callbacks.Callback):
                     each.assign(keras.ops.copy(each))
 
 
+def validation_logs(predicted: np.ndarray, targets: np.ndarray) -> Logs:
+    """What `BestCheckpoint` adds to the logs of an epoch.
+
+    Args:
+        predicted: Probabilities `(N, classes)`.
+        targets: `(N, classes)`, rows summing to 1.
+    """
+    truth = targets.argmax(axis=1)
+    correct = predicted.argmax(axis=1) == truth
+    log = np.log(np.clip(predicted, keras.config.epsilon(), 1.0))
+    recalls = [correct[truth == each].mean() for each in np.unique(truth)]
+    return {
+        "val_accuracy": correct.mean(),
+        "val_recall": np.mean(recalls),
+        "val_loss": -(targets * log).sum(axis=1).mean(),
+    }
+
+
 class Patience(keras.callbacks.EarlyStopping):
     """`EarlyStopping` that also counts the epochs before a run was resumed.
 
     Args:
-        patience: Epochs without a better validation accuracy.
+        patience: Epochs without a better one.
         history: Logs of the epochs so far.
+        monitor: What is watched; of a loss, less is better.
     """
 
-    def __init__(self, patience, history):
-        super().__init__("val_accuracy", mode="max", patience=patience)
+    def __init__(
+        self, patience: int, history: Sequence[Logs], monitor: str = "val_accuracy"
+    ) -> None:
+        mode = "min" if monitor.endswith("loss") else "max"
+        super().__init__(monitor, mode=mode, patience=patience)
         self._history = history
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts where the history ends."""
         super().on_train_begin(logs)
         for row in self._history:
@@ -169,7 +209,8 @@ class ResumeState(keras.callbacks.Callback):
         epochs: Epochs of the stage.
         images: Images per epoch.
         score: As for `BestCheckpoint`.
-        chief: Whether to write and print.
+        chief: Whether to write and report.
+        report: Function that is given a line per epoch; `None` to print it.
 
     Attributes:
         history: Logs of the epochs so far.
@@ -178,14 +219,24 @@ class ResumeState(keras.callbacks.Callback):
         ValueError: The checkpoint is damaged.
     """
 
-    def __init__(self, file, epochs, images, score, chief=True):
+    def __init__(
+        self,
+        file: pathlib.Path,
+        epochs: int,
+        images: int,
+        score: Score,
+        chief: bool = True,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._print = report or functools.partial(print, flush=True)
         self._score = score
         self.file = file
-        self.history = (checkpoint.read_state(file) or {"history": []})["history"]
+        state = checkpoint.read_state(file) or {"history": []}
+        self.history: list[Logs] = state["history"]
         self._epochs, self._images, self._chief = epochs, images, chief
 
-    def restore(self, network):
+    def restore(self, network: keras.Model) -> None:
         """Assigns the checkpoint, if there is one, to a compiled network.
 
         Raises:
@@ -194,18 +245,18 @@ class ResumeState(keras.callbacks.Callback):
         if self.history:
             checkpoint.restore(self.file, network)
 
-    def remove(self):
+    def remove(self) -> None:
         """Removes the checkpoint of a stage that is done."""
         self.file.unlink()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Starts the clock."""
         self._clock = time.time()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Writes and reports."""
         rate = float(np.asarray(self.model.optimizer.learning_rate))
-        row = {name: float(np.asarray(value)) for name, value in logs.items()}
+        row = {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
         # All that happened since the last epoch, so that the times add up.
         now = time.time()
         seconds, self._clock = now - self._clock, now
@@ -216,14 +267,14 @@ class ResumeState(keras.callbacks.Callback):
             self._log()
             self._report()
 
-    def _log(self):
+    def _log(self) -> None:
         path = self.file.with_suffix(".csv")
-        with checkpoint.replacing(path) as temporary, temporary.open("w") as file:
+        with replacing(path) as temporary, temporary.open("w") as file:
             writer = csv.DictWriter(file, self.history[-1])
             writer.writeheader()
             writer.writerows(self.history)
 
-    def _report(self):
+    def _report(self) -> None:
         *earlier, row = self.history
         best = self._score(row) > max(map(self._score, earlier), default=-math.inf)
         left = (self._epochs - len(self.history)) * np.mean(
@@ -234,9 +285,8 @@ class ResumeState(keras.callbacks.Callback):
             for name in row
             if any(kind in name for kind in ("loss", "accuracy", "recall"))
         )
-        print(
+        self._print(
             f"epoch {len(self.history)}/{self._epochs}  {scores}"
             f"{' (best)' if best else ''}  {self._images / row['seconds']:.0f} "
-            f"images/s  {left / 60:.0f} min left",
-            flush=True,
+            f"images/s  {left / 60:.0f} min left"
         )
