@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 # Two threads that redirect at once would restore each other's redirection.
 _redirecting = threading.RLock()
@@ -34,6 +35,12 @@ def print_error(program: str, error: object) -> None:
     """Prints `PROGRAM: MESSAGE` as one line to standard error, if anybody reads it."""
     with contextlib.suppress(OSError):
         print(f"{program}: {one_line(error)}", file=sys.stderr, flush=True)
+
+
+def show_warning(message: object, category: type, *_args: Any, **_kwargs: Any) -> None:
+    """For `warnings.showwarning`: a warning for users as a line, no others."""
+    if issubclass(category, UserWarning):
+        print_error("keras-fer", message)
 
 
 def print_output(text: str) -> None:

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fer import zoo
-from keras_fer.cli.model import HELP, check_model
+from keras_fer.cli.model import HELP, can_be_balanced, check_model, load_detector
 from keras_fer.cli.output import OutputFolder, is_output
 from keras_fer.console import (
     one_line,
     print_error,
     print_output,
     printable,
+    show_warning,
     without_native_output,
 )
 
@@ -144,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     from keras_fer.bulk import FORMATS, to_record
 
     check_model(options)
-    if options.balanced and not _can_be_balanced(options.model):
+    if options.balanced and not can_be_balanced(options.model):
         options.parser.error(f"--balanced is for presets, got {options.model!r}")
     if options.explain and not options.save:
         options.parser.error("--explain needs --save DIR, where it writes its images")
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
     paths = _inputs(options.paths or [sample_portrait()])
     if options.out:
         return _write(options, paths)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     tools = None
 
     failed = 0
@@ -237,12 +238,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {text!r}")
     return int(text)
-
-
-def _can_be_balanced(name: str) -> bool:
-    from keras_fer.zoo.loading import is_file
-
-    return not is_file(name) and zoo.info(name).balance is not None
 
 
 def _read(path: str) -> np.ndarray:
@@ -341,17 +336,10 @@ def _inputs(paths: Sequence[str]) -> list[str]:
 def _load_detector(options: argparse.Namespace) -> Detector:
     """Loads the detector before the first image: its errors come once."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from keras_fer import faces
-
     if options.explain or options.model not in zoo.list():
         with without_native_output():
             import keras  # noqa: F401
-    try:
-        name = None if options.detector == "none" else options.detector
-        return faces.load_detector(name)
-    except ValueError as error:
-        options.parser.error(one_line(error))
-        raise  # `error` has ended the process.
+    return load_detector(options)
 
 
 def _text(path: str, found: Sequence[Face], top_k: int) -> str:
@@ -406,8 +394,3 @@ def _annotated(
             heat = analysis.explain(model, method)
             images[method] = overlay_in(analysis.image, heat)
     return {kind: draw_in(image, analysis.faces) for kind, image in images.items()}
-
-
-def _show_warning(message: object, category: type, *_args: Any, **_kwargs: Any) -> None:
-    if issubclass(category, UserWarning):
-        print_error("keras-fer", message)
