@@ -2,7 +2,9 @@
 
 from . import (
     bulk,
+    evaluation,
     faces,
+    finetuning,
     labels,
     layers,
     models,
@@ -12,24 +14,31 @@ from . import (
     zoo,
 )
 from ._version import __version__
+from .evaluation import evaluate
 from .faces import analyze
+from .finetuning import TrainingSettings, train
 from .labels import LABELS
 from .runtime import export
 from .saliency import explain
 
 __all__ = [
     "LABELS",
+    "TrainingSettings",
     "__version__",
     "analyze",
     "bulk",
+    "evaluate",
+    "evaluation",
     "explain",
     "export",
     "faces",
+    "finetuning",
     "labels",
     "layers",
     "models",
     "runtime",
     "saliency",
+    "train",
     "training",
     "zoo",
 ]

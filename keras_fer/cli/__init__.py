@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import keras_fer
-from keras_fer.cli import audit, export, info, predict
+from keras_fer.cli import audit, evaluate, export, info, predict, train
 from keras_fer.cli import list as list_
 from keras_fer.console import discard_output, open_standard_streams, print_error
 
@@ -16,6 +16,8 @@ _COMMANDS = {
     "predict": predict,
     "list": list_,
     "info": info,
+    "train": train,
+    "evaluate": evaluate,
     "export": export,
     "audit": audit,
 }
