@@ -42,6 +42,7 @@ class Faces:
         landmarks: float `(N, points, 2)`, fractions of width and height, NaN for an
             image without landmarks; or `None`.
         groups: bytes `(N,)`, the video each image is from; or `None`.
+        subjects: bytes `(N,)`, the person each image shows; or `None`.
     """
 
     images: "np.ndarray | LazyImages"
@@ -51,6 +52,7 @@ class Faces:
     labels: tuple
     landmarks: np.ndarray | None = None
     groups: np.ndarray | None = None
+    subjects: np.ndarray | None = None
 
     def __getitem__(self, index):
         """A subset, by anything that indexes an array."""
@@ -61,8 +63,10 @@ class Faces:
             self.scored[index],
             self.rows[index],
             self.labels,
-            None if self.landmarks is None else self.landmarks[index],
-            None if self.groups is None else self.groups[index],
+            *(
+                None if values is None else values[index]
+                for values in (self.landmarks, self.groups, self.subjects)
+            ),
         )
 
     def __len__(self):
@@ -276,7 +280,45 @@ def _from_votes(votes):
 DATASETS = {"fer2013": fer2013, "ferplus": ferplus}
 
 
-def _from_tfds(dataset, folder, split, size, landmarks):
+def subjects_of(dataset, source, split):
+    """The people in a split, without reading an image.
+
+    Args:
+        dataset: Name of a dataset; see `open_split`.
+        source: `"tfds"` or `"tfds:FOLDER"`.
+        split: Name of a split, or a sum.
+
+    Returns:
+        A set of bytes.
+
+    Raises:
+        FileNotFoundError: The dataset is not prepared.
+        ValueError: The dataset does not name its subjects, or has no such split.
+    """
+    kind, _, folder = str(source).partition(":")
+    if kind != "tfds":
+        raise ValueError(
+            f"{dataset} in {str(source)!r} does not name its subjects: arrays have "
+            "none. Read a dataset with folds with --data tfds."
+        )
+    builder, sources = _tfds_sources(dataset, folder or None, split)
+    if "subject" not in builder.info.features:
+        raise ValueError(
+            f"{dataset} does not name its subjects, so its folds cannot be checked. "
+            "Datasets that do are ck_plus, oulu_casia and jaffe."
+        )
+    return {example["subject"] for part in sources for example in part}
+
+
+def names_of(subjects):
+    """Subjects as text, at most five."""
+    names = sorted(subject.decode() for subject in subjects)
+    rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + rest
+
+
+def _tfds_sources(dataset, folder, split):
+    """The builder of a prepared dataset, and the parts of a split, not decoded."""
     import tensorflow_datasets as tfds
 
     import keras_fer.datasets  # noqa: F401
@@ -298,21 +340,26 @@ def _from_tfds(dataset, folder, split, size, landmarks):
             f"split must name splits of {name}, which are "
             f"{', '.join(builder.info.splits)}, got {split!r}."
         )
-    features = builder.info.features
-    if landmarks and "landmarks" not in features:
-        raise ValueError(
-            f"{name} has no landmarks, which this recipe needs. Use another dataset."
-        )
     undecoded = {"image": tfds.decode.SkipDecoding()}
     try:
-        sources = [builder.as_data_source(part) for part in parts]
-        known = [builder.as_data_source(part, decoders=undecoded) for part in parts]
+        sources = [builder.as_data_source(part, decoders=undecoded) for part in parts]
     except NotImplementedError as error:
         raise ValueError(
             f"{name} was prepared as {builder.info.file_format}, which has no random "
             f"access. Prepare it again with `{command}`."
         ) from error
-    wanted = ("label", "votes", "landmarks", "bbox", "video")
+    return builder, sources
+
+
+def _from_tfds(dataset, folder, split, size, landmarks):
+    builder, known = _tfds_sources(dataset, folder, split)
+    features = builder.info.features
+    if landmarks and "landmarks" not in features:
+        raise ValueError(
+            f"{dataset} has no landmarks, which this recipe needs. Use another dataset."
+        )
+    sources = [builder.as_data_source(part) for part in split.split("+")]
+    wanted = ("label", "votes", "landmarks", "bbox", "video", "subject")
     wanted = [name for name in wanted if name in features]
     # Without the images: even undecoded, all of them may not fit into memory.
     examples = [
@@ -330,20 +377,22 @@ def _from_tfds(dataset, folder, split, size, landmarks):
     points = None
     if landmarks:
         points = np.stack([examples[row]["landmarks"] for row in rows])
-    boxes = groups = None
+    boxes = None
     if "bbox" in features:
         boxes = np.stack([examples[row]["bbox"] for row in rows])
         if points is not None:
             low, high = boxes[:, None, 1::-1], boxes[:, None, :1:-1]
             points = (points - low) / (high - low)
-    if "video" in features:
-        groups = np.array([examples[row]["video"] for row in rows])
+    groups, subjects = (
+        np.array([examples[row][name] for row in rows]) if name in features else None
+        for name in ("video", "subject")
+    )
     one_size = None not in features["image"].shape
     images = LazyImages(sources, None if one_size else size, rows, boxes)
     if len(images) and np.prod([float(side) for side in images.shape]) < MEMORY:
         images = images[:]
     labels = tuple(features["label"].names)
-    return Faces(images, targets, scored, rows, labels, points, groups)
+    return Faces(images, targets, scored, rows, labels, points, groups, subjects)
 
 
 def hold_out(faces, one_in=12, duplicates="near"):

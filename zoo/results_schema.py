@@ -9,6 +9,7 @@ import math
 import pathlib
 
 import jsonschema
+import referencing
 
 FOLDER = pathlib.Path(__file__).with_name("schemas")
 PARTS = ("all", "without_duplicates")
@@ -19,7 +20,7 @@ def validate(value, schema):
 
     Args:
         value: As from `json.loads`.
-        schema: `"evaluation"` or `"preset"`, a file in `zoo/schemas/`.
+        schema: Name of a file in `zoo/schemas/`, such as `"evaluation"`.
     """
     error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
     if error is not None:
@@ -32,7 +33,13 @@ def _validator(schema):
     base = jsonschema.Draft202012Validator
     # JSON as Python reads it knows NaN and infinity, which pass every bound.
     checker = base.TYPE_CHECKER.redefine("number", _is_finite)
-    return jsonschema.validators.extend(base, type_checker=checker)(json.loads(text))
+    cls = jsonschema.validators.extend(base, type_checker=checker)
+    return cls(json.loads(text), registry=referencing.Registry(retrieve=_retrieve))
+
+
+def _retrieve(name):
+    """A schema that another one refers to by the name of its file."""
+    return referencing.Resource.from_contents(json.loads((FOLDER / name).read_text()))
 
 
 def _is_finite(checker, value):

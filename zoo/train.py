@@ -174,6 +174,7 @@ def _open_data(recipe, source):
         faces, validation = data.hold_out(faces, duplicates=recipe.duplicates)
     else:
         validation = data.open_split(recipe.dataset, source, recipe.validation, size)
+    _check_subjects(recipe, faces, validation)
     validation = validation[validation.scored]
     if not len(validation):
         raise ValueError(
@@ -194,6 +195,19 @@ def _open_data(recipe, source):
             f"{', '.join(faces.labels)}."
         )
     return faces, validation
+
+
+def _check_subjects(recipe, faces, validation):
+    """Refuses splits that share people, of a dataset that names them."""
+    if recipe.validation is None or faces.subjects is None:
+        return
+    shared = set(faces.subjects) & set(validation.subjects)
+    if shared:
+        raise ValueError(
+            f"{recipe.train} and {recipe.validation} of {recipe.dataset} share the "
+            f"subjects {data.names_of(shared)}. Prepare the dataset again: no one may "
+            "be in two folds."
+        )
 
 
 def _finish(run, model, final):
@@ -227,12 +241,12 @@ def _finish(run, model, final):
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        "python -m zoo.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser):
+    """Adds what every command that trains a recipe takes.
+
+    Args:
+        parser: An `argparse.ArgumentParser`.
+    """
     parser.add_argument(
         "recipe", metavar="RECIPE", help="name of a file in zoo/recipes"
     )
@@ -243,7 +257,6 @@ def _parser():
         help="a folder of arrays (see zoo/data.py), npz for the one in KERAS_FER_DATA, "
         "tfds or tfds:FOLDER",
     )
-    parser.add_argument("--out", help="folder of the run (runs/RECIPE)")
     parser.add_argument(
         "--strategy",
         default="one",
@@ -262,43 +275,15 @@ def _parser():
         "--batch", type=int, metavar="N", help="images per step, over all devices"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the run")
-    parser.add_argument(
-        "--fold",
-        type=int,
-        default=0,
-        metavar="N",
-        help="the fold to test on, for recipes with folds (%(default)s)",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out"
-    )
-    return parser
 
 
-def main():
-    """Runs the command line; returns the exit status."""
-    options = _parser().parse_args()
-    weights = options.backbone_weights
-    try:
-        recipe = _with_options(recipes.load(options.recipe), options)
-        print(
-            train(
-                recipe,
-                options.data,
-                options.out or f"runs/{options.recipe}",
-                None if weights == "none" else weights,
-                options.resume,
-                options.strategy,
-            )
-        )
-    except (ConnectionError, FloatingPointError, OSError, ValueError) as error:
-        # On one line, even what h5py and TensorFlow say on several.
-        print(f"{type(error).__name__}:", *str(error).split(), file=sys.stderr)
-        return 1
-    return 0
+def with_options(options):
+    """The recipe that the options of `add_options` name, with their changes.
 
-
-def _with_options(recipe, options):
+    Raises:
+        ValueError: An option makes no sense.
+    """
+    recipe = recipes.load(options.recipe)
     changes = {"seed": options.seed, "batch": options.batch}
     for name, value in {**changes, "epochs": options.epochs}.items():
         least = 0 if name == "seed" else 1
@@ -312,9 +297,59 @@ def _with_options(recipe, options):
             dataclasses.replace(stage, epochs=options.epochs) for stage in recipe.stages
         )
         recipe = dataclasses.replace(recipe, stages=tuple(stages))
-    if recipe.train == "folds":
-        recipe = recipe.fold(options.fold)
     return recipe
+
+
+def weights_of(options):
+    """The backbone's weights that `--backbone-weights` names."""
+    weights = options.backbone_weights
+    return None if weights == "none" else weights
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        "python -m zoo.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser)
+    parser.add_argument("--out", help="folder of the run (runs/RECIPE)")
+    parser.add_argument(
+        "--fold",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the fold to test on, for recipes with folds (%(default)s); "
+        "zoo.crossvalidate runs all of them",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out"
+    )
+    return parser
+
+
+def main():
+    """Runs the command line; returns the exit status."""
+    options = _parser().parse_args()
+    try:
+        recipe = with_options(options)
+        if recipe.train == "folds":
+            recipe = recipe.fold(options.fold)
+        print(
+            train(
+                recipe,
+                options.data,
+                options.out or f"runs/{options.recipe}",
+                weights_of(options),
+                options.resume,
+                options.strategy,
+            )
+        )
+    except (ConnectionError, FloatingPointError, OSError, ValueError) as error:
+        # On one line, even what h5py and TensorFlow say on several.
+        print(f"{type(error).__name__}:", *str(error).split(), file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ attention across the batch, which leaks labels: that is no target.
 Settings and differences are those of `patt_lite_paper_raf_db`. Our choices besides: the
 last three frames of each sequence, the first as neutral, and ten folds of subjects. One
 fold is reported on, the next is for checkpoint selection, and the other eight are
-trained on. Run it ten times, with --fold 0 to 9 and a separate --out.
+trained on. This is one of ten folds; `python -m zoo.crossvalidate` runs all.
 """
 
 from zoo.recipe import Recipe

@@ -2,7 +2,7 @@
 
     python -m zoo.train scan_cci_oulu_casia --data tfds --backbone-weights FILE --fold 0
 
-Run it ten times, with --fold 0 to 9 and a separate --out. For FILE see
+This is one of ten folds; `python -m zoo.crossvalidate` runs all. For FILE see
 `scan_cci_raf_db`. Not run by us, so there is no time and no score to expect.
 
 From the authors' code: neutral as a class, separate attention for each crop, SGD with
