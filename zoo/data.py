@@ -29,6 +29,10 @@ MEMORY = 4 * 2**30
 DUPLICATES = ("near", "exact")
 
 
+class UnknownDataset(ValueError):
+    """A folder of arrays cannot hold this dataset."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Faces:
     """Images and their targets.
@@ -171,7 +175,7 @@ def open_split(dataset, source, split, size=None, landmarks=False):
             "not set. Set it to a folder of arrays, or pass npz:FOLDER."
         )
     if dataset not in DATASETS:
-        raise ValueError(
+        raise UnknownDataset(
             f"dataset must be one of {', '.join(DATASETS)} for a folder of arrays, "
             f"got {dataset!r}. Read other datasets with --data tfds."
         )

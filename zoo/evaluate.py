@@ -12,6 +12,11 @@ do not occur in train:
 - calibration: NLL, Brier score and expected calibration error;
 - the ABAW score, and the largest change of a probability with batch size and order.
 
+`--dataset` names another dataset than the model was trained for. Labels are matched by
+name; if they differ, the images of the labels that both have are scored, with the
+probabilities of these labels made to sum to 1, and the result says what was left out.
+Its training split need not be at hand; then no duplicates are looked for.
+
 `--corruption` evaluates on masked, occluded or corrupted copies of the images.
 `--temperature` fits a temperature on the part that was held out for checkpoint
 selection and reports its effect; `--store` first writes it into the `.keras` file. No
@@ -49,6 +54,7 @@ from zoo.environment import environment
 from zoo.evaluation.balance import rebalance
 from zoo.evaluation.plots import plot
 from zoo.evaluation.report import table
+from zoo.evaluation.shared import match
 from zoo.target import find
 
 __all__ = [
@@ -74,10 +80,10 @@ def _fit(model, subject, source):
     """Held-out classes, their probabilities, the stored and the fitted temperature."""
     if subject.validation:
         part = subject.validation
-        faces = _open(subject, source, part, model)
+        faces = _open_own(subject, source, part, model)
     else:
         part = f"the validation part of {subject.train}"
-        faces = _open(subject, source, subject.train, model)
+        faces = _open_own(subject, source, subject.train, model)
         _, faces = data.hold_out(faces, duplicates=subject.duplicates)
     faces = _scored(faces, f"{part} of {subject.dataset} in {str(source)!r}")
     probabilities = model.predict(faces.images, batch_size=256, verbose=0)
@@ -202,31 +208,31 @@ def evaluate(
 
     Returns:
         A dictionary of values for JSON, as in `zoo.results_schema`.
-        `without_duplicates` is `None` if every image occurs in train.
+        `without_duplicates` is `None` if every image occurs in train, or if train is
+        not at hand, which `without_train` tells. `shared` tells what was left out where
+        the labels of model and dataset differ.
 
     Raises:
-        FileNotFoundError: The model, the split or train does not exist.
-        ValueError: The model cannot be read, its labels are not those of the dataset,
-            or no faces are left.
+        FileNotFoundError: The model or the split does not exist.
+        ValueError: The model cannot be read, its labels and those of the dataset have
+            none in common, or no faces are left.
     """
     start = time.perf_counter()
     subject = find(model, weights, dataset)
     split = split or subject.test
     model = subject.load()
-    faces = _scored(
-        _open(subject, source, split, model),
-        f"{split} of {subject.dataset} in {str(source)!r}",
-    )
-    trained = dataclasses.replace(subject, dataset=subject.trained_on)
-    train = _open(trained, source, subject.train, model).images
-    # By the original pixels: a corrupted copy of a training image is a duplicate.
-    fresh = ~data.occurs_in(
-        faces.images, (train[row : row + 1] for row in range(len(train)))
-    )
+    faces = _open(subject, source, split, model)
+    shared = match(model.labels, faces.labels)
+    known = shared.index[faces.classes] >= 0
+    excluded = int((faces.scored & ~known).sum())
+    faces = _scored(faces[known], f"{split} of {subject.dataset} in {str(source)!r}")
+    classes = shared.index[faces.classes]
+    fresh = _fresh(subject, source, faces.images, model.input_size)
     images, kinds = faces.images, [None]
     if corruption:
         images, kinds = corrupt(faces, corruption)
-    probabilities = model.predict(images, batch_size=256, verbose=0)
+    every = model.predict(images, batch_size=256, verbose=0)
+    probabilities = shared.restrict(every)
     result = {
         "kind": "evaluation",
         "model": subject.name,
@@ -237,29 +243,36 @@ def evaluate(
         "corruption": corruption,
         "data_sha256": _checksum(source, split, faces),
         "protocol": "one crop a face, no test-time augmentation",
-        "labels": list(model.labels),
-        "all": scores(faces.classes, probabilities, model.labels),
+        "labels": list(shared.labels),
+        "all": scores(classes, probabilities, shared.labels),
         "without_duplicates": scores(
-            faces.classes[fresh], probabilities[fresh], model.labels
+            classes[fresh], probabilities[fresh], shared.labels
         )
-        if fresh.any()
+        if fresh is not None and fresh.any()
         else None,
         "batch_independence": batch_independence(model, images[:200]),
     }
+    if fresh is None:
+        result["without_train"] = True
+    if not shared.same:
+        result["shared"] = shared.facts(classes, every, excluded)
     if subject.balance and not corruption:
-        adjusted = rebalance(probabilities, **subject.balance)
+        adjusted = shared.restrict(rebalance(every, **subject.balance))
         result["balanced"] = {
             **subject.balance,
-            "all": scores(faces.classes, adjusted, model.labels),
+            "all": scores(classes, adjusted, shared.labels),
         }
     if any(kinds):
-        result["by_kind"] = by_kind(faces.classes, probabilities, kinds)
+        result["by_kind"] = by_kind(classes, probabilities, kinds)
     if with_temperature:
-        truth, held_out, *temperatures = _fit(model, trained, source)
+        own = dataclasses.replace(
+            subject, dataset=subject.trained_on or subject.dataset
+        )
+        truth, held_out, *temperatures = _fit(model, own, source)
         result["temperature"] = {
             **dict(zip(("stored", "fitted"), temperatures, strict=True)),
             "validation": compare_temperatures(truth, held_out, *temperatures),
-            "all": compare_temperatures(faces.classes, probabilities, *temperatures),
+            "all": compare_temperatures(classes, probabilities, *temperatures),
         }
     result["seconds"] = time.perf_counter() - start
     return {**result, "environment": environment()}
@@ -274,6 +287,12 @@ def _open(subject, source, split, model):
             f"{split} in {str(source)!r} is damaged ({type(error).__name__}: "
             f"{one_line(error)}). The docstring of zoo.data describes the data."
         ) from error
+    return faces
+
+
+def _open_own(subject, source, split, model):
+    """A split of the dataset that a model was trained for."""
+    faces = _open(subject, source, split, model)
     if tuple(model.labels) != tuple(faces.labels):
         raise ValueError(
             f"The labels of {subject.name}, {model.labels}, are not those of "
@@ -283,13 +302,29 @@ def _open(subject, source, split, model):
     return faces
 
 
+def _fresh(subject, source, images, size):
+    """Which images do not occur in train; `None` if train is not at hand."""
+    dataset = subject.trained_on or subject.dataset
+    try:
+        train = data.open_split(dataset, source, subject.train, size).images
+    except (FileNotFoundError, data.UnknownDataset):
+        return None
+    except ValueError:
+        # Of a model that nobody knows, the training split is a guess.
+        if subject.trained_on is not None:
+            raise
+        return None
+    # One at a time: all of them may not fit into memory.
+    return ~data.occurs_in(images, (train[row : row + 1] for row in range(len(train))))
+
+
 def _scored(faces, part):
     """The faces that count, read into memory."""
     faces = faces[faces.scored]
     if not len(faces):
         raise ValueError(
-            f"{part} has no faces to evaluate on: none has a majority label. Choose "
-            "another split."
+            f"{part} has no faces to evaluate on: none has a majority label that the "
+            "model knows. Choose another split."
         )
     return dataclasses.replace(faces, images=faces.images[:])
 

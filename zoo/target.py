@@ -109,7 +109,7 @@ def find(model, weights="default", dataset=None):
     return dataclasses.replace(
         target,
         dataset=dataset or target.dataset,
-        trained_on=target.dataset or dataset,
+        trained_on=target.dataset,
     )
 
 

@@ -17,6 +17,7 @@ from keras_fer.zoo.presets import PRESETS
 from tfds_builders import corruptions
 from zoo import data, environment, evaluate, results_schema, shelf, tables, target
 from zoo.evaluation import balance
+from zoo.evaluation.shared import match
 
 LABELS = ("a", "b", "c", "d")
 PRESET = "patt_lite.fer2013"
@@ -303,13 +304,90 @@ def test_a_command_measures_prints_draws_and_writes(folder, capsys):
         assert path.read_bytes().startswith(b"\x89PNG") and str(path) in printed
 
 
-def test_labels_that_differ_are_named(folder):
-    votes = np.zeros((30, 10), int)
-    votes[:, 1] = 10
+def test_labels_are_matched_by_name_in_any_order_and_spelling():
+    shared = match(("Sad", "happy", "tense"), ("happiness", "fear", "sadness"))
+    assert shared.labels == ("Sad", "happy")
+    assert shared.index.tolist() == [1, -1, 0]
+    assert (shared.model_only, shared.dataset_only) == (("tense",), ("fear",))
+    probabilities = np.float32([[0.2, 0.2, 0.6], [0, 0, 1]])
+    restricted = shared.restrict(probabilities)
+    np.testing.assert_allclose(restricted, [[0.5, 0.5], [0.5, 0.5]])
+    facts = shared.facts(np.array([0, 1]), probabilities, 3)
+    assert facts["excluded"] == 3 and facts["accuracy_of_all_labels"] == 0
+    assert facts["removed_probability"] == pytest.approx(80)
+    same = match(("sadness", "fear"), ("fear", "sadness"))
+    assert same.same and same.index.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="no label in common: .'calm',. and .'fear',."):
+        match(("calm",), ("fear",))
+
+
+def voted(folder):
+    """The public test with votes, contempt among them; classes in FER+'s order."""
+    classes = np.arange(30) % 8
+    votes = 10 * np.eye(10, dtype=int)[classes]
     arrays = dict(np.load(folder / "public_test.npz"))
     np.savez(folder / "public_test", **{**arrays, "ferplus": votes})
-    with pytest.raises(ValueError, match="labels .* not those of ferplus.*contempt"):
-        evaluate.evaluate(PRESET, "default", folder, "public_test", "ferplus")
+    return classes
+
+
+@pytest.mark.medium
+def test_a_model_of_seven_labels_on_a_dataset_of_eight(folder):
+    classes = voted(folder)
+    result = evaluate.evaluate(PRESET, "default", folder, None, "ferplus")
+    results_schema.check(result)
+    shared = result["shared"]
+    assert (shared["model_only"], shared["dataset_only"]) == ([], ["contempt"])
+    assert shared["excluded"] == (classes == 7).sum() == 3
+    assert shared["removed_probability"] == 0
+    model = keras_fer.zoo.load(PRESET)
+    images = np.load(folder / "public_test.npz")["images"][classes < 7]
+    predicted = model.predict(images[..., None], verbose=0).argmax(axis=1)
+    # The first seven labels are in the same order.
+    expected = 100 * np.mean(predicted == classes[classes < 7])
+    assert result["all"]["accuracy"] == pytest.approx(expected)
+    assert result["all"]["n"] == 27 and result["without_duplicates"]["n"] < 27
+    text = evaluate.table(result)
+    assert "labels of the dataset alone: contempt; 3 images were left out" in text
+
+
+@pytest.mark.medium
+def test_a_model_of_eight_labels_on_a_dataset_of_seven_without_train(folder):
+    (folder / "train.npz").unlink()
+    result = evaluate.evaluate("patt_lite.ferplus", "default", folder, None, "fer2013")
+    results_schema.check(result)
+    assert result["without_duplicates"] is None and result["without_train"]
+    assert result["labels"] == list(data.LABELS[:7])
+    faces = data.fer2013(folder, "public_test")
+    model = keras_fer.zoo.load("patt_lite.ferplus")
+    every = model.predict(faces.images, verbose=0)
+    kept = every[:, :7] / every[:, :7].sum(axis=1, keepdims=True)
+    nll = -np.log(kept[np.arange(30), faces.classes]).mean()
+    assert result["all"]["nll"] == pytest.approx(nll, rel=1e-4)
+    shared = result["shared"]
+    assert shared["model_only"] == ["contempt"] and shared["excluded"] == 0
+    assert shared["removed_probability"] == pytest.approx(100 * every[:, 7].mean())
+    assert shared["accuracy_of_all_labels"] == pytest.approx(
+        100 * np.mean(every.argmax(axis=1) == faces.classes)
+    )
+    # Adjusted with the prior of all eight labels, before one is left out.
+    balance = result["balanced"]
+    prior = np.array(balance["prior"]) ** -balance["tau"]
+    adjusted = (every * prior)[:, :7].argmax(axis=1)
+    expected = 100 * np.mean(adjusted == faces.classes)
+    assert balance["all"]["accuracy"] == pytest.approx(expected)
+    text = evaluate.table(result)
+    assert "scored on the 7 shared labels" in text and "train is not there" in text
+
+
+def test_labels_without_overlap_are_named(folder, capsys):
+    model = models.PAttLite(
+        labels=("calm", "tense"), input_size=64, backbone_weights=None
+    )
+    model.save(folder / "own.keras")
+    command = f"{folder / 'own.keras'} --data {folder} --dataset fer2013"
+    assert evaluate.main(command.split()) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no label in common: ('calm', 'tense') and ('neutral'" in line
 
 
 def test_an_empty_split_is_named(folder):

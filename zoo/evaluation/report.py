@@ -6,8 +6,13 @@ def table(result):
     lines = [f"{result['model']} on {result['dataset']} {result['split']}, one crop"]
     if result["corruption"]:
         lines[0] += f", {result['corruption']}"
+    if "shared" in result:
+        lines += _shared_lines(result)
     for part in ("all", "without_duplicates"):
         values = result[part]
+        if values is None and result.get("without_train"):
+            lines += ["", "duplicates of training images: unknown, train is not there"]
+            continue
         if values is None:
             lines += ["", f"{part.replace('_', ' ')}: every image occurs in train"]
             continue
@@ -64,6 +69,24 @@ def table(result):
                     f"{which:>18} NLL {row['nll']:.4f}  ECE {row['ece']:.2f} %"
                 )
     return "\n".join(lines)
+
+
+def _shared_lines(result):
+    """What was left out where the labels differ."""
+    shared = result["shared"]
+    lines = [f"scored on the {len(result['labels'])} shared labels, renormalized"]
+    if shared["model_only"]:
+        lines.append(
+            f"labels of the model alone: {', '.join(shared['model_only'])}; they had "
+            f"{shared['removed_probability']:.2f} % of the probability, and with them "
+            f"accuracy is {shared['accuracy_of_all_labels']:.2f} %"
+        )
+    if shared["dataset_only"]:
+        lines.append(
+            f"labels of the dataset alone: {', '.join(shared['dataset_only'])}; "
+            f"{shared['excluded']:,} images were left out"
+        )
+    return lines
 
 
 def _advice(stored, fitted):
