@@ -33,9 +33,10 @@ import zipfile
 import numpy as np
 
 from keras_fer.console import one_line, print_error
-from zoo import checkpoint, data, results_schema
+from keras_fer.evaluation.metrics import RESAMPLES, scores
+from keras_fer.files import locked, replacing
+from zoo import data, results_schema
 from zoo.environment import environment
-from zoo.evaluation.metrics import RESAMPLES, scores
 from zoo.recipe import FOLDS, Recipe
 from zoo.train import add_options, train, weights_of, with_options
 
@@ -145,7 +146,7 @@ def _test(recipe, folder, source):
     faces = data.open_split(recipe.dataset, source, recipe.test, model.input_size)
     faces = faces[faces.scored]
     probabilities = model.predict(faces.images[:], batch_size=256, verbose=0)
-    with checkpoint.replacing(folder / "predictions.npz") as temporary:
+    with replacing(folder / "predictions.npz") as temporary:
         np.savez(
             temporary,
             classes=faces.classes,
@@ -402,7 +403,7 @@ def main(arguments=None):
             )
         else:
             result = summarize(whole)
-            with checkpoint.replacing(whole.out / "crossvalidation.json") as partial:
+            with replacing(whole.out / "crossvalidation.json") as partial:
                 partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
             print(table(result))
     except (ImportError, OSError, ValueError) as error:
@@ -432,7 +433,7 @@ def _is_in_use(folder):
     if not folder.is_dir():
         return False
     try:
-        with checkpoint.locked(folder):
+        with locked(folder):
             return False
     except OSError:
         return True

@@ -38,7 +38,8 @@ class Faces:
     """Images and their targets.
 
     Attributes:
-        images: uint8 `(N, H, W, 1 or 3)`, an array or `LazyImages`.
+        images: uint8 `(N, H, W, 1 or 3)`, an array, `LazyImages` or
+            `zoo.mixture.MixedImages`.
         targets: float32 `(N, len(labels))`, rows summing to 1.
         scored: bool `(N,)`: whether the image counts when accuracy is measured.
         rows: int `(N,)`: index of each image in its file or dataset.
@@ -47,9 +48,10 @@ class Faces:
             image without landmarks; or `None`.
         groups: bytes `(N,)`, the video each image is from; or `None`.
         subjects: bytes `(N,)`, the person each image shows; or `None`.
+        parts: int `(N,)`, which dataset of a mixture each image is from; or `None`.
     """
 
-    images: "np.ndarray | LazyImages"
+    images: "np.ndarray | LazyImages"  # or `MixedImages`, which stands on this module
     targets: np.ndarray
     scored: np.ndarray
     rows: np.ndarray
@@ -57,19 +59,20 @@ class Faces:
     landmarks: np.ndarray | None = None
     groups: np.ndarray | None = None
     subjects: np.ndarray | None = None
+    parts: np.ndarray | None = None
 
     def __getitem__(self, index):
         """A subset, by anything that indexes an array."""
-        lazy = isinstance(self.images, LazyImages)
+        read = isinstance(self.images, np.ndarray)
         return Faces(
-            self.images.select(index) if lazy else self.images[index],
+            self.images[index] if read else self.images.select(index),
             self.targets[index],
             self.scored[index],
             self.rows[index],
             self.labels,
             *(
                 None if values is None else values[index]
-                for values in (self.landmarks, self.groups, self.subjects)
+                for values in (self.landmarks, self.groups, self.subjects, self.parts)
             ),
         )
 

@@ -54,7 +54,7 @@ from zoo.environment import environment
 from zoo.evaluation.balance import rebalance
 from zoo.evaluation.plots import plot
 from zoo.evaluation.report import table
-from zoo.evaluation.shared import match
+from zoo.shared_labels import match
 from zoo.target import find
 
 __all__ = [
@@ -304,18 +304,20 @@ def _open_own(subject, source, split, model):
 
 def _fresh(subject, source, images, size):
     """Which images do not occur in train; `None` if train is not at hand."""
-    dataset = subject.trained_on or subject.dataset
-    try:
-        train = data.open_split(dataset, source, subject.train, size).images
-    except (FileNotFoundError, data.UnknownDataset):
-        return None
-    except ValueError:
-        # Of a model that nobody knows, the training split is a guess.
-        if subject.trained_on is not None:
-            raise
-        return None
-    # One at a time: all of them may not fit into memory.
-    return ~data.occurs_in(images, (train[row : row + 1] for row in range(len(train))))
+    known = np.zeros(len(images), bool)
+    for dataset in subject.mixture or (subject.trained_on or subject.dataset,):
+        try:
+            train = data.open_split(dataset, source, subject.train, size).images
+        except (FileNotFoundError, data.UnknownDataset):
+            return None
+        except ValueError:
+            # Of a model that nobody knows, the training split is a guess.
+            if subject.trained_on is not None:
+                raise
+            return None
+        # One at a time: all of them may not fit into memory.
+        known |= data.occurs_in(images, train)
+    return ~known
 
 
 def _scored(faces, part):

@@ -27,9 +27,9 @@ import pathlib
 import sys
 
 from keras_fer.console import one_line, print_error, without_native_output
+from keras_fer.files import replacing
 from tfds_builders.corruptions import FAMILIES
 from zoo import results_schema
-from zoo.checkpoint import replacing
 from zoo.environment import environment
 from zoo.evaluate import evaluate
 from zoo.tables import markdown

@@ -93,10 +93,16 @@ class Recipe:
             weights.
         dataset: Name of a dataset; see `zoo.data.open_split`.
         stages: In order; each starts from the best epoch of the one before.
-        start: A preset to start from, instead of a backbone trained on ImageNet.
+        start: What to start from instead of a backbone trained on ImageNet: a preset, a
+            folder of `zoo.train` or a `.keras` file, of the same architecture. Labels
+            are matched by name.
         start_backbone: A preset of another architecture whose backbone to start from:
             layers of the same name take its weights, all others those of
             `--backbone-weights`.
+        mixture: Several datasets to train on together, `dataset` among them, and the
+            share of each in the images that are drawn: `{"affectnet/full_7": 0.9,
+            "raf_db": 0.1}`. Their labels are matched by name to those of `dataset`.
+            `None` for `dataset` alone.
         train: Split to train on, such as `"train"`; `"folds"` for datasets with ten
             folds of subjects: all folds but those of `validation` and `test`.
         validation: Split for checkpoint selection; `None` for a twelfth of `train`,
@@ -131,6 +137,7 @@ class Recipe:
     stages: tuple
     start: str | None = None
     start_backbone: str | None = None
+    mixture: dict | None = None
     train: str = "train"
     validation: str | None = None
     selection: str = "accuracy"
@@ -152,6 +159,8 @@ class Recipe:
         """Checks the choices, and that the test split is only reported on."""
         _check_choice("duplicates", self.duplicates, DUPLICATES)
         _check_choice("selection", self.selection, SELECTIONS)
+        if self.mixture is not None:
+            self._check_mixture()
         for name in ("train", "validation"):
             for part in (getattr(self, name) or "").split("+"):
                 part = part.partition("[")[0]
@@ -161,6 +170,22 @@ class Recipe:
                         "are for reporting; pass another split, or for validation None "
                         "to hold out a part of train."
                     )
+
+    def _check_mixture(self):
+        if self.dataset not in self.mixture or len(self.mixture) < 2:
+            raise ValueError(
+                f"mixture must name {self.dataset!r}, the dataset of the recipe, and "
+                f"others, got {', '.join(self.mixture) or 'none'}."
+            )
+        if not all(0 < share < float("inf") for share in self.mixture.values()):
+            raise ValueError(
+                f"The shares of a mixture must be above 0, got {self.mixture}."
+            )
+        if self.train == "folds":
+            raise ValueError(
+                "mixture cannot be combined with folds of subjects: the others have "
+                "none. Train on the others first, and pass the run as start."
+            )
 
     def fold(self, number):
         """The recipe for one of ten folds.

@@ -24,6 +24,7 @@ class EvaluationTarget:
         model: A name of the zoo, or `None`.
         weights: Its weights.
         trained_on: Dataset that it was trained for; `None` where it is not known.
+        mixture: All datasets that it was trained on, if there were several.
         train: Split that it was trained on.
         validation: Split that its checkpoint was selected on; `None` for the part that
             `zoo.data.hold_out` takes from train.
@@ -40,6 +41,7 @@ class EvaluationTarget:
     model: str | None = None
     weights: str | os.PathLike | None = None
     trained_on: str | None = None
+    mixture: tuple = ()
     train: str = "train"
     validation: str | None = None
     duplicates: str = "near"
@@ -123,11 +125,13 @@ def _saved(path):
         )
     run = _recipe(file)
     parts = ("train", "validation", "duplicates", "test")
+    mixture = tuple(run.get("mixture") or ())
     return EvaluationTarget(
         run.get("name") or path.resolve().name.removesuffix(".keras"),
         run.get("dataset"),
         run.get("name"),
         file,
+        mixture=mixture,
         **{part: run[part] for part in parts if run.get(part)},
     )
 

@@ -35,13 +35,14 @@ import time
 import keras
 import numpy as np
 
-import keras_fer
 from keras_fer.files import locked, replacing
 from keras_fer.training import checkpoint
 from zoo import data, recipes
 from zoo.devices import STRATEGIES, Devices
 from zoo.environment import environment
-from zoo.trainer import Run, build, copy_backbone, train_stage
+from zoo.mixture import mix
+from zoo.start import copy_backbone, start_from
+from zoo.trainer import Run, build, train_stage
 
 
 def train(recipe, source, out, backbone_weights=None, resume=False, strategy="one"):
@@ -52,7 +53,7 @@ def train(recipe, source, out, backbone_weights=None, resume=False, strategy="on
         source: Source of the data; see `zoo.data.open_split`.
         out: Folder for weights, logs and checkpoints.
         backbone_weights: Weights that the backbone starts from: `"imagenet"`, a file,
-            or `None` for random ones. Not used by recipes that start from a preset.
+            or `None` for random ones. Not used by recipes that have a `start`.
         resume: Whether to continue the run in `out`.
         strategy: One of `zoo.devices.STRATEGIES`.
 
@@ -106,12 +107,10 @@ def _train_stages(run, backbone_weights):
             model = build(recipe, run.faces.labels, stage.input_size, first)
             if before is not None:
                 model.set_weights(before.get_weights())
-            elif recipe.start:
-                start = keras_fer.zoo.load(recipe.start, labels=run.faces.labels)
-                model.set_weights(start.get_weights())
-            elif recipe.start_backbone:
-                copy_backbone(keras_fer.zoo.load(recipe.start_backbone), model)
         file = run.weights_of(index)
+        starts = recipe.start or recipe.start_backbone
+        if before is None and starts and not file.exists():
+            _start(run, model)
         if file.exists():
             checkpoint.load_weights(model, file)
             if chief:  # A kill just after the end of the stage may have left it.
@@ -126,6 +125,18 @@ def _train_stages(run, backbone_weights):
             )
         train_stage(run, index, model)
     return model
+
+
+def _start(run, model):
+    """Starts from another model, and notes which."""
+    with run.devices.scope():
+        if run.recipe.start:
+            start = start_from(run.recipe.start, model)
+        else:
+            start = copy_backbone(run.recipe.start_backbone, model)
+    if run.devices.chief:
+        with replacing(run.out / "start.json") as temporary:
+            temporary.write_text(json.dumps(start, indent=1) + "\n")
 
 
 def _open_folder(out, resume):
@@ -169,10 +180,16 @@ def _open_data(recipe, source):
     """The training and the validation part, checked."""
     size = max(stage.input_size for stage in recipe.stages)
     options = {"size": size, "landmarks": recipe.attribution is not None}
-    faces = data.open_split(recipe.dataset, source, recipe.train, **options)
+    names = recipe.mixture or (recipe.dataset,)
+    parts = [data.open_split(name, source, recipe.train, **options) for name in names]
     if recipe.validation is None:
-        faces, validation = data.hold_out(faces, duplicates=recipe.duplicates)
+        # Of each alone: an image that several have is on the same side everywhere.
+        halves = [data.hold_out(part, duplicates=recipe.duplicates) for part in parts]
+        faces, validation = (
+            mix(half, names, recipe.dataset, size) for half in zip(*halves, strict=True)
+        )
     else:
+        faces = mix(parts, names, recipe.dataset, size)
         validation = data.open_split(recipe.dataset, source, recipe.validation, size)
     _check_subjects(recipe, faces, validation)
     validation = validation[validation.scored]
@@ -237,6 +254,9 @@ def _finish(run, model, final):
         ),
         "environment": environment(),
     }
+    start = final.with_name("start.json")
+    if start.exists():
+        facts["start"] = json.loads(start.read_text())
     with replacing(final.with_name("run.json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
 
@@ -275,6 +295,12 @@ def add_options(parser):
         "--batch", type=int, metavar="N", help="images per step, over all devices"
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of the run")
+    parser.add_argument(
+        "--start",
+        metavar="MODEL",
+        help="a preset, a folder of zoo.train or a .keras file to start from (that of "
+        "the recipe)",
+    )
 
 
 def with_options(options):
@@ -284,11 +310,12 @@ def with_options(options):
         ValueError: An option makes no sense.
     """
     recipe = recipes.load(options.recipe)
-    changes = {"seed": options.seed, "batch": options.batch}
-    for name, value in {**changes, "epochs": options.epochs}.items():
+    numbers = {"seed": options.seed, "batch": options.batch}
+    for name, value in {**numbers, "epochs": options.epochs}.items():
         least = 0 if name == "seed" else 1
         if value is not None and value < least:
             raise ValueError(f"--{name} must be {least} or more, got {value}.")
+    changes = {**numbers, "start": options.start}
     recipe = dataclasses.replace(
         recipe, **{name: value for name, value in changes.items() if value is not None}
     )

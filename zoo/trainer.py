@@ -17,6 +17,7 @@ from keras_fer.training.batches import (
     Examples,
     balanced_shares,
     class_weights,
+    mixed_shares,
 )
 from keras_fer.training.callbacks import (
     BestCheckpoint,
@@ -82,35 +83,6 @@ def build(recipe, labels, input_size, backbone_weights=None):
         backbone_weights=backbone_weights,
         **recipe.arguments,
     )
-
-
-def copy_backbone(source, model):
-    """Copies the weights of the backbone's layers that both models have, by name.
-
-    Args:
-        source: The model to copy from.
-        model: The model to copy to; its other layers stay as they are.
-
-    Raises:
-        ValueError: They are different backbones.
-    """
-    theirs = {layer.name: layer for layer in source.get_layer("backbone").layers}
-    shared = [
-        (layer, theirs[layer.name])
-        for layer in model.get_layer("backbone").layers
-        if layer.weights and layer.name in theirs
-    ]
-    if not shared or any(_shapes(one) != _shapes(other) for one, other in shared):
-        raise ValueError(
-            f"The backbone of {source.name} is not that of {model.name}. Name a preset "
-            "with the same backbone as `start_backbone`."
-        )
-    for layer, other in shared:
-        layer.set_weights(other.get_weights())
-
-
-def _shapes(layer):
-    return [tuple(weight.shape) for weight in layer.weights]
 
 
 def train_stage(run, index, model):
@@ -226,9 +198,9 @@ def _network(model, recipe, stage, faces):
         take,
         faces.targets,
         weights=class_weights(faces.targets) if recipe.class_weights else None,
-        shares=balanced_shares(faces.targets) if recipe.balanced_sampling else None,
+        shares=_shares(recipe, faces),
         mixing=stage.mixing(),
-        workers=8 if isinstance(faces.images, data.LazyImages) else 1,
+        workers=1 if isinstance(faces.images, np.ndarray) else 8,
     )
     if stage.backbone == "cached":
         take_features = cache_features(model, faces.images[:])
@@ -263,6 +235,16 @@ def _network(model, recipe, stage, faces):
     augmented = keras.Sequential(augmentation, name="augmentation")(images)
     # Of the same class, for the losses of models that vote.
     return type(model)(images, model(augmented)), examples
+
+
+def _shares(recipe, faces):
+    """The probability of drawing each image; `None` to draw each once per epoch."""
+    if recipe.mixture is not None:
+        weights = list(recipe.mixture.values())
+        return mixed_shares(
+            faces.parts, faces.targets, weights, recipe.balanced_sampling
+        )
+    return balanced_shares(faces.targets) if recipe.balanced_sampling else None
 
 
 def _logits(model):

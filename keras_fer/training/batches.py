@@ -138,6 +138,33 @@ def balanced_shares(targets: np.ndarray) -> np.ndarray:
     Returns:
         float64 `(N,)`, summing to 1.
     """
-    shares: np.ndarray = targets.astype("float64") @ (1 / targets.sum(axis=0))
+    counts = targets.sum(axis=0, dtype="float64")
+    # A class that does not occur is not drawn.
+    inverse = np.divide(1, counts, out=np.zeros_like(counts), where=counts > 0)
+    shares: np.ndarray = targets.astype("float64") @ inverse
+    shares /= shares.sum()
+    return shares
+
+
+def mixed_shares(
+    parts: np.ndarray, targets: np.ndarray, weights: Sequence[float], balanced: bool
+) -> np.ndarray:
+    """Probabilities of drawing each image of a mixture of datasets.
+
+    Args:
+        parts: int `(N,)`, index of the dataset that each image is from.
+        targets: `(N, C)`, the probability of each class.
+        weights: The weight of each dataset, by its index.
+        balanced: Whether, within each dataset, all of its classes are equally likely.
+
+    Returns:
+        float64 `(N,)`, summing to 1; those of a dataset sum to its share of the
+        weights.
+    """
+    shares = np.zeros(len(parts))
+    for index, weight in enumerate(weights):
+        own = parts == index
+        part = balanced_shares(targets[own]) if balanced else 1 / own.sum()
+        shares[own] = weight / sum(weights) * part
     shares /= shares.sum()
     return shares

@@ -17,7 +17,7 @@ from keras_fer.zoo.presets import PRESETS
 from tfds_builders import corruptions
 from zoo import data, environment, evaluate, results_schema, shelf, tables, target
 from zoo.evaluation import balance
-from zoo.evaluation.shared import match
+from zoo.shared_labels import match
 
 LABELS = ("a", "b", "c", "d")
 PRESET = "patt_lite.fer2013"

@@ -14,10 +14,10 @@ import tensorflow_datasets as tfds
 
 import keras_fer.datasets  # noqa: F401
 from keras_fer import models, training, zoo
-from keras_fer.labels import DATASET_CODES
+from keras_fer.labels import DATASET_CODES, LABELS
 from tests.tfds_builders import drawn_faces, test_affectnet, write_fer2013
 from tests.tfds_builders.drawn_faces import draw
-from zoo import data, evaluate, recipes, train
+from zoo import data, evaluate, recipes, train, trainer
 from zoo.recipe import Recipe, Stage
 from zoo.recipes.scan_cci_raf_db import BackboneSGD
 
@@ -28,6 +28,12 @@ BUILDERS = pathlib.Path(__file__).parents[2] / "tfds_builders"
 def tfds_name(recipe):
     """As `zoo.data` asks TFDS for it."""
     return "ferplus/votes" if recipe.dataset == "ferplus" else recipe.dataset
+
+
+def datasets(recipe):
+    """All that it is trained on, by the names that TFDS knows."""
+    names = recipe.mixture or (recipe.dataset,)
+    return ["ferplus/votes" if name == "ferplus" else name for name in names]
 
 
 @pytest.fixture(params=NAMES)
@@ -71,8 +77,14 @@ def test_arguments_are_those_of_the_model(recipe):
     signature.bind(
         labels=None, input_size=64, backbone_weights=None, **recipe.arguments
     )
-    for start in filter(None, (recipe.start, recipe.start_backbone)):
-        assert start in zoo.list()
+    if recipe.start and recipe.start.startswith("runs/"):
+        other = recipes.load(recipe.start.removeprefix("runs/"))
+        facts = (other.architecture, other.arguments)
+        assert facts == (recipe.architecture, recipe.arguments)
+    elif recipe.start:
+        assert recipe.start in zoo.list()
+    if recipe.start_backbone:
+        assert recipe.start_backbone in zoo.list()
 
 
 def test_augmentation_takes_the_images_of_the_dataset(recipe, tmp_path):
@@ -321,16 +333,23 @@ def small(recipe):
 
 @pytest.mark.slow
 def test_one_epoch_of_every_stage_from_end_to_end(recipe, tfds_folder, tmp_path):
-    folder = tfds_folder(tfds_name(recipe))
+    for name in datasets(recipe):
+        folder = tfds_folder(name)
     keras.backend.clear_session()
     out = tmp_path / "run"
-    path = train.train(small(recipe), f"tfds:{folder}", out)
+    recipe = small(recipe)
+    if recipe.start and recipe.start.startswith("runs/"):
+        labels = recipes.load(recipe.start.removeprefix("runs/")).dataset
+        model = trainer.build(recipe, LABELS[: 8 if labels.endswith("8") else 7], 64)
+        model.save(tmp_path / "start.keras")
+        recipe = dataclasses.replace(recipe, start=str(tmp_path / "start.keras"))
+    path = train.train(recipe, f"tfds:{folder}", out)
     run = json.loads((out / "run.json").read_text())
     assert run["recipe"]["name"] == recipe.name
     assert len(run["history"]) == len(recipe.stages)
     for rows in run["history"].values():
         assert len(rows) == 1 and math.isfinite(float(rows[0]["loss"]))
-    split = small(recipe).test
+    split = recipe.test
     result = evaluate.evaluate(path, "default", f"tfds:{folder}", split)
     assert result["recipe"] == recipe.name and result["split"] == split
     shutil.rmtree(out)

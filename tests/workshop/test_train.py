@@ -18,7 +18,7 @@ import pytest
 from keras import layers
 from sklearn import metrics
 
-from keras_fer import models, zoo
+from keras_fer import zoo
 from keras_fer.files import locked
 from keras_fer.training import checkpoint
 from tests.workshop import train_worker
@@ -487,29 +487,6 @@ def test_layers_that_hide_parts_of_a_face(folder, tmp_path, make, where):
 def test_class_weights_without_averages(folder, tmp_path):
     end(start("weighted", folder, tmp_path / "run"))
     assert len(histories(tmp_path / "run")) == 1
-
-
-def test_a_run_starts_from_the_backbone_of_another_architecture():
-    source = zoo.load("patt_lite.ferplus")
-    model = models.LLAM(7, input_size=48, backbone="mobilenet_v1")
-    before = [layer.get_weights() for layer in model.get_layer("backbone").layers]
-    trainer.copy_backbone(source, model)
-    ends = {layer.name for layer in source.get_layer("backbone").layers}
-    changed = set()
-    for layer, old in zip(model.get_layer("backbone").layers, before, strict=True):
-        if any(map(np.any, map(np.subtract, layer.get_weights(), old))):
-            changed.add(layer.name)
-            expected = source.get_layer("backbone").get_layer(layer.name)
-            for one, other in zip(
-                layer.get_weights(), expected.get_weights(), strict=True
-            ):
-                np.testing.assert_array_equal(one, other)
-    # Nine blocks of PAtt-Lite, and not the two after them or the attention.
-    assert {"conv1", "conv_pw_8", "conv_dw_9"} <= changed <= ends
-    other = models.LLAM(7, input_size=48, backbone="resnet18")
-    message = "The backbone of patt_lite is not that of llam"
-    with pytest.raises(ValueError, match=message):
-        trainer.copy_backbone(source, other)
 
 
 # === Several devices ===

@@ -9,9 +9,9 @@ From the authors' code: the last three frames of each sequence and the first as 
 separate attention for each crop, SGD with momentum 0.9 and weight decay 1e-3, a
 constant rate, 40 epochs, batch size 48, balanced sampling, ten folds of subjects. Our
 choices: the rates of `scan_cci_affectnet`, while the authors continue from their
-AffectNet model at 1e-5; the assignment of subjects to folds; checkpoint selection on
-the fold after the reported one; no color jitter, since the images are grayscale; and
-those of `scan_cci_raf_db`.
+AffectNet model at 1e-5, as `scan_cci_ck_plus_finetuned` does; the assignment of
+subjects to folds; checkpoint selection on the fold after the reported one; no color
+jitter, since the images are grayscale; and those of `scan_cci_raf_db`.
 """
 
 from zoo.recipe import Recipe, Stage, constant

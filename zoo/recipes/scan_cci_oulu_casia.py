@@ -9,9 +9,9 @@ From the authors' code: neutral as a class, separate attention for each crop, SG
 momentum 0.9 and weight decay 1e-3, a constant rate, 40 epochs, batch size 48, color
 jitter, balanced sampling, ten folds of subjects. Our choices: visible light, strong
 illumination, the last three frames of each sequence and the first as neutral; the rates
-of `scan_cci_affectnet`, while the authors continue from their FED-RO model at 1e-5; the
-assignment of subjects to folds; checkpoint selection on the fold after the reported
-one; and those of `scan_cci_raf_db`.
+of `scan_cci_affectnet`, while the authors continue from their FED-RO model at 1e-5, as
+`scan_cci_oulu_casia_finetuned` does; the assignment of subjects to folds; checkpoint
+selection on the fold after the reported one; and those of `scan_cci_raf_db`.
 """
 
 from zoo.recipe import Recipe, Stage, constant
