@@ -7,7 +7,7 @@ import pytest
 
 from keras_fer.labels import LABELS
 from tests.workshop.train_worker import PLAIN, draw
-from zoo import batches, data, evaluate, mixture, train
+from zoo import data, evaluate, mixture, train
 from zoo.data import Faces
 from zoo.recipe import Recipe, Stage
 
@@ -71,7 +71,7 @@ def test_the_weights_are_the_shares_of_what_is_drawn(balanced):
     few = faces(SEVEN, np.arange(14) % 7, (4, 4, 1), 0)
     many = faces(SEVEN, np.minimum(np.arange(90) // 40, 2), (4, 4, 1), 1)
     mixed = mixture.mix([few, many], "ab", "a", 4)
-    shares = batches.mixed_shares(mixed, [1, 3], balanced)
+    shares = batches.mixed_shares(mixed.parts, mixed.targets, [1, 3], balanced)
     examples = batches.Examples(lambda rows: rows, mixed.targets, shares=shares)
     drawn = batches.Batches(examples, 52, [0], 400)
     rows = np.concatenate([drawn[step][0] for step in range(400)])
