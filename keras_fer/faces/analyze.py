@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 from PIL import Image
@@ -18,7 +22,6 @@ from keras_fer.faces.detect import (
     Detector,
     Face,
     detect_in,
-    detect_many_in,
     faces_of_boxes,
     load_detector,
 )
@@ -29,6 +32,7 @@ from keras_fer.faces.inputs import (
     open_image,
     several,
 )
+from keras_fer.runtime.onnx import thread_count
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +41,9 @@ if TYPE_CHECKING:
 
 # Faces per forward pass, which bounds memory on images of crowds.
 _BATCH = 64
-# Images that are in memory at once.
-_IMAGES = 32
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @overload
@@ -154,18 +159,25 @@ def analyze(
         first = open_image(image, channel_order)
     model = named_model(model, balanced)
     loaded = None if boxes is not None else load_detector(detector)
+    threads = loaded is None
+    if images is not None and loaded is not None and loaded.for_threads is not None:
+        threads, loaded = True, loaded.for_threads()
 
-    def find(opened: list[np.ndarray], given: list[Any]) -> list[list[Face]]:
+    def find(opened: np.ndarray, given: Any) -> list[Face]:
         if loaded is None:
-            return [faces_of_boxes(*each) for each in zip(opened, given, strict=True)]
-        found = detect_many_in(opened, loaded, min_size, min_confidence)
-        return [faces[:max_faces] for faces in found]
+            return faces_of_boxes(opened, given)
+        return detect_in(opened, loaded, min_size, min_confidence)[:max_faces]
 
     if images is None:
-        return classify_in(first, model, find([first], [boxes])[0], align).faces
-    return _analyze_many(
-        images, boxes, find, model, align, channel_order, errors == "return"
-    )
+        return classify_in(first, model, find(first, boxes), align).faces
+
+    def crop(opened: np.ndarray, given: Any) -> _Found:
+        faces = find(opened, given)
+        return faces, _crops(model, opened, faces, align)
+
+    pairs = _with_boxes(images, boxes)
+    with _found_in(pairs, crop, threads, channel_order) as found:
+        return _classify_found(model, found, errors == "return")
 
 
 def check_max_faces(max_faces: int | None) -> None:
@@ -174,37 +186,94 @@ def check_max_faces(max_faces: int | None) -> None:
         raise ValueError(f"max_faces must be 1 or more, or None, got {max_faces!r}.")
 
 
-def _analyze_many(
-    images: Iterator[AnyImage],
-    boxes: Iterable[Any] | None,
-    find: Callable[[list[np.ndarray], list[Any]], list[list[Face]]],
-    model: keras.Model | OnnxModel,
-    align: bool,
+# The faces of an image and their crops, as `_crops` returns them.
+_Found: TypeAlias = tuple[list[Face], np.ndarray]
+
+
+@contextlib.contextmanager
+def _found_in(
+    pairs: Iterator[tuple[AnyImage, Any]],
+    crop: Callable[[np.ndarray, Any], _Found],
+    threads: bool,
     channel_order: str,
+) -> Iterator[Iterator[_Found | ImageError]]:
+    """What is found in images, in order, while threads work on the next ones.
+
+    Args:
+        pairs: Images and the boxes of the caller.
+        crop: From an opened image and its boxes to faces and crops.
+        threads: Whether threads may call `crop`; if not, they open images alone.
+        channel_order: See `analyze`.
+    """
+    notices: list[str] = []
+
+    def opened(pair: tuple[AnyImage, Any]) -> tuple[np.ndarray, Any] | ImageError:
+        try:
+            return open_image(pair[0], channel_order, notices.append), pair[1]
+        except ImageError as error:
+            return error
+
+    def cropped(pair: tuple[np.ndarray, Any] | ImageError) -> _Found | ImageError:
+        return pair if isinstance(pair, ImageError) else crop(*pair)
+
+    def both(pair: tuple[AnyImage, Any]) -> _Found | ImageError:
+        return cropped(opened(pair))
+
+    if threads:
+        with contextlib.closing(_map_ahead(both, pairs)) as found:
+            yield found
+    else:
+        with contextlib.closing(_map_ahead(opened, pairs)) as images:
+            yield map(cropped, images)
+    for notice in dict.fromkeys(notices):
+        warnings.warn(notice, stacklevel=4)
+
+
+def _map_ahead(
+    function: Callable[[_T], _R], items: Iterator[_T]
+) -> Generator[_R, None, None]:
+    """`map` in threads, whose results wait for at most as many items as threads."""
+    threads = thread_count()
+    waiting: collections.deque[concurrent.futures.Future[_R]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _classify_found(
+    model: keras.Model | OnnxModel,
+    found: Iterator[_Found | ImageError],
     keep_errors: bool,
 ) -> list[list[Face] | ImageError]:
-    """`analyze` for several images, a few at a time."""
+    """The expressions of all faces, a batch at a time; and errors in their places."""
     results: list[list[Face] | ImageError] = []
-    pairs = _with_boxes(images, boxes)
-    while part := list(itertools.islice(pairs, _IMAGES)):
-        opened, given, failed = [], [], {}
-        for index, (image, box) in enumerate(part):
-            try:
-                opened.append(open_image(image, channel_order))
-                given.append(box)
-            except ImageError as error:
-                if not keep_errors:
-                    number = len(results) + index
-                    raise ImageError(f"Image {number} of the list: {error}") from error
-                failed[index] = error
-        faces = find(opened, given) if opened else []
-        classified = iter(
-            classify_many_in(zip(opened, faces, strict=True), model, align)
-        )
-        results += [
-            failed[index] if index in failed else next(classified)
-            for index in range(len(part))
-        ]
+    part: dict[int, _Found] = {}
+
+    def classify() -> None:
+        classified = _classify_parts(model, list(part.values()))
+        for index, faces in zip(part, classified, strict=True):
+            results[index] = faces
+        part.clear()
+
+    for index, each in enumerate(found):
+        if isinstance(each, ImageError):
+            if not keep_errors:
+                raise ImageError(f"Image {index} of the list: {each}") from each
+            results.append(each)
+            continue
+        results.append(each[0])
+        if each[0]:
+            part[index] = each
+        if sum(len(faces) for faces, _ in part.values()) >= _BATCH:
+            classify()
+    classify()
     return results
 
 
@@ -297,14 +366,19 @@ def classify_many_in(
     Raises:
         ValueError: See `predict_crops`.
     """
-    faces, crops = [], []
-    for image, found in detected:
-        faces.append(found)
-        crops.append(_crops(model, image, found, align))
-    every = [face for found in faces for face in found]
-    batch = np.concatenate(crops) if crops else np.empty(0, np.uint8)
+    return _classify_parts(
+        model,
+        [(found, _crops(model, image, found, align)) for image, found in detected],
+    )
+
+
+def _classify_parts(
+    model: keras.Model | OnnxModel, parts: Sequence[_Found]
+) -> list[list[Face]]:
+    every = [face for faces, _ in parts for face in faces]
+    batch = np.concatenate([crops for _, crops in parts] or [np.empty(0, np.uint8)])
     classified = iter(_classified(model, every, batch))
-    return [list(itertools.islice(classified, len(found))) for found in faces]
+    return [list(itertools.islice(classified, len(faces))) for faces, _ in parts]
 
 
 def _classified(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import importlib
 import io
@@ -10,6 +11,7 @@ import logging
 import os
 import pathlib
 import re
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -74,6 +76,35 @@ _STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
+class _WithoutWarnings:
+    """Ignores warnings, in several threads at once.
+
+    Filters are the process's: what each thread saved and restored itself would stay as
+    another thread had changed it. So the first to enter saves, the last restores.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._saved.__exit__(None, None, None)
+
+
+# Pillow's warnings are about details of a file that change nothing here.
+_WITHOUT_WARNINGS = _WithoutWarnings()
+
+
 class ImageError(ValueError):
     """An image that cannot be used; the message is one line."""
 
@@ -98,6 +129,13 @@ def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
             pixels: more than `MAX_PIXELS`, or fewer in a format whose decoder would
             need more than a gigabyte or a few seconds.
     """
+    return decode(path, functools.partial(warnings.warn, stacklevel=3))
+
+
+def decode(
+    path: str | os.PathLike[str] | bytes, warn: Callable[[str], object]
+) -> np.ndarray:
+    """`read_image` with a function that takes its warnings."""
     file: str | io.BytesIO
     if isinstance(path, bytes):
         name, file = "The image", io.BytesIO(path)
@@ -108,18 +146,15 @@ def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
     for plugin in _PLUGINS:
         importlib.import_module(f"PIL.{plugin}")
     try:
-        with warnings.catch_warnings():
-            # Pillow's warnings are about details of the file that change nothing here.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                _check_size(file, image)
-                # MPO holds one photo and its preview: no animation.
-                animated = getattr(image, "is_animated", False)
-                animated = animated and image.format != "MPO"
-                image.seek(0)
-                with _quiet(image):
-                    image.load()
-                rgb = to_rgb(image)
+        with _WITHOUT_WARNINGS, Image.open(file, formats=FORMATS) as image:
+            _check_size(file, image)
+            # MPO holds one photo and its preview: no animation.
+            animated = getattr(image, "is_animated", False)
+            animated = animated and image.format != "MPO"
+            image.seek(0)
+            with _quiet(image):
+                image.load()
+            rgb = to_rgb(image)
     except ImageError as error:
         raise ImageError(f"{name} {error}") from None
     except UnidentifiedImageError as error:
@@ -135,9 +170,7 @@ def read_image(path: str | os.PathLike[str] | bytes) -> np.ndarray:
             f"{name} is damaged: {reason.rstrip('.')}. Download or export it again."
         ) from error
     if animated:
-        warnings.warn(
-            f"{name} has several frames; only the first one is read.", stacklevel=2
-        )
+        warn(f"{name} has several frames; only the first one is read.")
     return rgb
 
 

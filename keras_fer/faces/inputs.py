@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from keras_fer.faces.images import ImageError, as_image, read_image, to_rgb
+from keras_fer.faces.images import ImageError, as_image, decode, to_rgb
 from keras_fer.faces.url import download, is_url
 
 CHANNEL_ORDERS = ("rgb", "bgr")
@@ -26,12 +27,17 @@ AnyImage: TypeAlias = (
 )
 
 
-def open_image(image: AnyImage, channel_order: str = "rgb") -> np.ndarray:
+def open_image(
+    image: AnyImage,
+    channel_order: str = "rgb",
+    warn: Callable[[str], object] = warnings.warn,
+) -> np.ndarray:
     """Reads an image in any of its forms.
 
     Args:
         image: See `keras_fer.analyze`.
         channel_order: `"rgb"` or `"bgr"`, for arrays.
+        warn: What takes the warnings of `read_image`.
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -40,11 +46,11 @@ def open_image(image: AnyImage, channel_order: str = "rgb") -> np.ndarray:
         ImageError: It is not a usable image.
     """
     if isinstance(image, str) and is_url(image):
-        return _of(repr(image), download(image))
+        return _of(repr(image), download(image), warn)
     if isinstance(image, (str, os.PathLike)):
-        return read_image(image)
+        return decode(image, warn)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return read_image(bytes(image))
+        return decode(bytes(image), warn)
     if isinstance(image, Image.Image):
         try:
             return to_rgb(image)
@@ -57,7 +63,8 @@ def open_image(image: AnyImage, channel_order: str = "rgb") -> np.ndarray:
                 "A file object must return bytes. Open the file with open(path, 'rb')."
             )
         name = getattr(image, "name", None)
-        return _of(repr(name) if isinstance(name, str) else "The image", content)
+        shown = repr(name) if isinstance(name, str) else "The image"
+        return _of(shown, content, warn)
     return _of_array(np.asarray(image), channel_order)
 
 
@@ -79,10 +86,10 @@ def several(images: Any) -> Iterator[AnyImage] | None:
     return iter(images)
 
 
-def _of(name: str, content: bytes) -> np.ndarray:
+def _of(name: str, content: bytes, warn: Callable[[str], object]) -> np.ndarray:
     """The image in a file that has been read."""
     try:
-        return read_image(content)
+        return decode(content, warn)
     except ImageError as error:
         raise ImageError(f"{name}{str(error).removeprefix('The image')}") from None
 

@@ -90,11 +90,23 @@ def start_session(
     options.add_session_config_entry(
         "session.intra_op.allow_spinning", str(int(spinning))
     )
-    if threads is None:
-        # ONNX Runtime itself reads it in some builds only. Ray sets it per worker.
-        value = os.environ.get("OMP_NUM_THREADS", "")
-        threads = int(value) if value.isdecimal() else 0  # 0 means one per core.
-    options.intra_op_num_threads = threads
+    # ONNX Runtime itself reads the variable in some builds only.
+    options.intra_op_num_threads = _asked_threads() if threads is None else threads
     return onnxruntime.InferenceSession(
         content, options, providers=["CPUExecutionProvider"]
     )
+
+
+def thread_count() -> int:
+    """Number of threads that this process is to use, by default one per core."""
+    if hasattr(os, "sched_getaffinity"):  # Not on macOS and Windows.
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return _asked_threads() or cores
+
+
+def _asked_threads() -> int:
+    """What OMP_NUM_THREADS says, which Ray sets per worker; 0 for no number."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() else 0

@@ -1,3 +1,4 @@
+import concurrent.futures
 import io
 import os
 import pathlib
@@ -444,3 +445,13 @@ def test_import_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True
     )
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were(tmp_path):
+    """They are the process's: each thread would restore what another had set."""
+    path = tmp_path / "image.png"
+    Image.new("RGB", (200, 200)).save(path)
+    filters = warnings.filters[:]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_image, [path] * 200))
+    assert warnings.filters == filters

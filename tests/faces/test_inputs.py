@@ -2,6 +2,9 @@
 
 import io
 import pathlib
+import threading
+import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -86,7 +89,8 @@ def test_other_things_are_refused(image, message):
         open_image(image)
 
 
-def test_a_hundred_images_ten_of_them_broken(portrait_path, portrait):
+@pytest.mark.parametrize("detector", ["mtcnn", "haar"])
+def test_a_hundred_images_ten_of_them_broken(portrait_path, portrait, detector):
     """Results in order, each as from a call of its own."""
     content = pathlib.Path(portrait_path).read_bytes()
     small = np.asarray(Image.fromarray(portrait).resize((128, 150)))
@@ -95,9 +99,9 @@ def test_a_hundred_images_ten_of_them_broken(portrait_path, portrait):
     broken = range(3, 100, 10)
     for index in broken:
         images[index] = [b"broken", "gone.jpg"][index % 20 == 3]
-    results = analyze(iter(images), detector="haar", errors="return")
+    results = analyze(iter(images), detector=detector, errors="return")
     assert len(results) == 100
-    expected = [analyze(form, detector="haar") for form in forms]
+    expected = [analyze(form, detector=detector) for form in forms]
     for index, result in enumerate(results):
         if index in broken:
             assert isinstance(result, ImageError)
@@ -107,7 +111,62 @@ def test_a_hundred_images_ten_of_them_broken(portrait_path, portrait):
         for one, another in zip(result, alone, strict=True):
             assert one.probabilities == pytest.approx(another.probabilities, abs=1e-5)
     with pytest.raises(ImageError, match="Image 3 of the list: "):
-        analyze(images, detector="haar")
+        analyze(images, detector=detector)
+
+
+def test_an_iterator_is_read_a_few_images_ahead(monkeypatch):
+    """So memory does not grow with their number, and a bad one ends it early."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    given, held, most = 0, set(), 0
+
+    class Counted(np.ndarray):
+        """An image that is known while it is in memory."""
+
+    def images():
+        nonlocal given, most
+        for _ in range(40):
+            given += 1
+            image = np.zeros((32, 32, 3), np.uint8).view(Counted)
+            held.add(given)
+            weakref.finalize(image, held.discard, given)
+            most = max(most, len(held))
+            yield image
+            del image
+        yield b"broken"
+        for _ in range(100):
+            given += 1
+            yield PIXELS
+
+    with pytest.raises(ImageError, match="Image 40 of the list: "):
+        analyze(images(), detector=None)
+    assert most <= 5 and given <= 44
+
+
+def test_a_function_detects_in_order_in_the_thread_of_its_caller(portrait):
+    """It may count, or talk to what knows one thread only."""
+    calls = []
+
+    def detector(image):
+        calls.append((threading.get_ident(), int(image[0, 0, 0])))
+        return []
+
+    images = [np.full((20, 20, 3), value, np.uint8) for value in range(30)]
+    assert analyze(images, detector=detector) == [[]] * 30
+    assert calls == [(threading.get_ident(), value) for value in range(30)]
+
+
+def test_animations_are_warned_of_once_each(tmp_path):
+    frames = [Image.fromarray(PIXELS), Image.fromarray(PIXELS[::-1])]
+    for name in ("a.gif", "b.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    paths = [tmp_path / name for name in ("a.gif", "b.gif", "a.gif")]
+    filters = warnings.filters[:]
+    with pytest.warns(UserWarning, match="has several frames") as caught:
+        analyze(paths, detector=None)
+    told = [str(each.message).split(" has ")[0] for each in caught]
+    assert told == [repr(str(path)) for path in paths[:2]]
+    assert {each.filename for each in caught} == {__file__}
+    assert warnings.filters == filters
 
 
 def test_boxes_for_each_of_several_images(portrait):

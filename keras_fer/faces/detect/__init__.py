@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import itertools
 import math
 import os
@@ -19,6 +21,7 @@ from keras_fer.faces.detect.base import (
     import_package,
 )
 from keras_fer.faces.images import ImageError, as_image
+from keras_fer.runtime.onnx import thread_count
 
 __all__ = [
     "AnyDetector",
@@ -84,8 +87,8 @@ def detect(
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, grayscale or RGB, 0–255; or a list
-            or an iterator of such images of any sizes. What MTCNN proposes in several
-            images is refined together; the faces are those of one call per image.
+            or an iterator of such images of any sizes. MTCNN takes several images at
+            once, one per core; the faces are those of one call per image.
         detector: `"mtcnn"` (on ONNX Runtime; five landmarks), `"haar"` (OpenCV;
             frontal faces, no landmarks), `"yunet"` (OpenCV; fast and accurate; five
             landmarks) or the path of a YuNet `.onnx` file. `"yunet"` is the file that
@@ -137,7 +140,7 @@ def load_detector(detector: AnyDetector) -> Detector:
     if isinstance(detector, Detector):
         return detector
     if detector is None:
-        return Detector("none", _whole_images, long_side=math.inf)
+        return _WHOLE_IMAGE
     if callable(detector):
         return _from_function(detector)
     if detector == "mtcnn":
@@ -158,16 +161,6 @@ def load_detector(detector: AnyDetector) -> Detector:
     return yunet.load(path)
 
 
-def detect_in(
-    image: np.ndarray,
-    detector: Detector,
-    min_size: float | None = None,
-    min_confidence: float | None = None,
-) -> list[Face]:
-    """`detect` for an image that is known to be `(H, W, 3)` uint8 RGB."""
-    return detect_many_in([image], detector, min_size, min_confidence)[0]
-
-
 def detect_many_in(
     images: Sequence[np.ndarray],
     detector: Detector,
@@ -175,6 +168,25 @@ def detect_many_in(
     min_confidence: float | None = None,
 ) -> list[list[Face]]:
     """`detect` for images that are known to be `(H, W, 3)` uint8 RGB."""
+    if detector.for_threads is None or len(images) < 2:
+        return [detect_in(each, detector, min_size, min_confidence) for each in images]
+    alone = functools.partial(
+        detect_in,
+        detector=detector.for_threads(),
+        min_size=min_size,
+        min_confidence=min_confidence,
+    )
+    with concurrent.futures.ThreadPoolExecutor(thread_count()) as pool:
+        return list(pool.map(alone, images))
+
+
+def detect_in(
+    image: np.ndarray,
+    detector: Detector,
+    min_size: float | None = None,
+    min_confidence: float | None = None,
+) -> list[Face]:
+    """`detect` for an image that is known to be `(H, W, 3)` uint8 RGB."""
     if min_size is not None and not min_size > 0:
         raise ValueError(f"min_size must be positive, got {min_size!r}.")
     if min_confidence is None:
@@ -184,17 +196,11 @@ def detect_many_in(
             "min_confidence must be from 0 to 1, and needs a detector with scores, got "
             f"{min_confidence!r} for {detector.name!r}."
         )
-    small = [_scaled_down(image, detector.long_side or _LONG_SIDE) for image in images]
-    sides = []
-    for image, copy in zip(images, small, strict=True):
-        side = _SHARE * max(image.shape[:2]) if min_size is None else min_size
-        sides.append(max(_SMALLEST, side * max(copy.shape[:2]) / max(image.shape[:2])))
-    return [
-        _in_pixels(image, copy, detections, detector.name, min_size or 0)
-        for image, copy, detections in zip(
-            images, small, detector.run(small, sides, min_confidence), strict=True
-        )
-    ]
+    copy = _scaled_down(image, detector.long_side or _LONG_SIDE)
+    side = _SHARE * max(image.shape[:2]) if min_size is None else min_size
+    side = max(_SMALLEST, side * max(copy.shape[:2]) / max(image.shape[:2]))
+    detections = detector.run(copy, side, min_confidence)
+    return _in_pixels(image, copy, detections, detector.name, min_size or 0)
 
 
 def _scaled_down(image: np.ndarray, long_side: float) -> np.ndarray:
@@ -237,12 +243,16 @@ def _in_pixels(
     return sorted(faces, key=lambda face: (-face.box[2] * face.box[3], face.box))
 
 
-def _whole_images(
-    images: Sequence[np.ndarray], _sides: Sequence[float], _score: float | None
-) -> Iterator[list[Detection]]:
-    for image in images:
-        height, width = image.shape[:2]
-        yield [(np.array([0.0, 0.0, width, height]), None, None)]
+def _whole_image(
+    image: np.ndarray, _side: float, _score: float | None
+) -> list[Detection]:
+    height, width = image.shape[:2]
+    return [(np.array([0.0, 0.0, width, height]), None, None)]
+
+
+_WHOLE_IMAGE: Detector = Detector(
+    "none", _whole_image, long_side=math.inf, for_threads=lambda: _WHOLE_IMAGE
+)
 
 
 def _from_function(function: Callable[[np.ndarray], Iterable[Any]]) -> Detector:
@@ -250,18 +260,15 @@ def _from_function(function: Callable[[np.ndarray], Iterable[Any]]) -> Detector:
     name = getattr(function, "__name__", type(function).__name__)
 
     def run(
-        images: Sequence[np.ndarray], _sides: Sequence[float], _score: float | None
-    ) -> Iterator[list[Detection]]:
-        for image in images:
-            detections: list[Detection] = []
-            for index, face in enumerate(function(image)):
-                box, score, points = face, None, None
-                if isinstance(face, Face):
-                    box, score, points = face.box, face.score, face.landmarks
-                values = _box(box, f"Box {index} of the detector {name!r}")
-                landmarks = None if points is None else np.array(points, dtype=float)
-                detections.append((values, score, landmarks))
-            yield detections
+        image: np.ndarray, _side: float, _score: float | None
+    ) -> Iterator[Detection]:
+        for index, face in enumerate(function(image)):
+            box, score, points = face, None, None
+            if isinstance(face, Face):
+                box, score, points = face.box, face.score, face.landmarks
+            values = _box(box, f"Box {index} of the detector {name!r}")
+            landmarks = None if points is None else np.array(points, dtype=float)
+            yield values, score, landmarks
 
     return Detector(name, run, long_side=math.inf)
 

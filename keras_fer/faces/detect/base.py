@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -91,23 +91,24 @@ class Detector:
 
     Attributes:
         name: `"mtcnn"`, `"haar"`, `"yunet"`, `"none"`, or that of your function.
-        run: Function of images `(H, W, 3)` uint8 RGB; for each of them, the side of
-            the smallest face in pixels; and the lowest score. Yields for each image
-            its detections: for each face its box `(4,)`, `(x, y, width, height)`; its
-            score; and its landmarks `(5, 2)`. All are floats in pixels of that image.
+        run: Function of an image `(H, W, 3)` uint8 RGB, the side of the smallest face
+            in pixels, and the lowest score. Returns for each face its box `(4,)`,
+            `(x, y, width, height)`; its score; and its landmarks `(5, 2)`. All are
+            floats in pixels of that image.
         min_confidence: Default of the lowest score; `None` without scores.
         long_side: Larger images are scaled down to that; `None` for the default.
         sha256: Hash of the file of YuNet; `None` for the others.
+        for_threads: Function that returns the same detector for several threads, which
+            may run it at once; `None` for a detector that takes one image after the
+            other, in order.
     """
 
     name: str
-    run: Callable[
-        [Sequence[np.ndarray], Sequence[float], float | None],
-        Iterable[Iterable[Detection]],
-    ]
+    run: Callable[[np.ndarray, float, float | None], Iterable[Detection]]
     min_confidence: float | None = None
     long_side: float | None = None
     sha256: str | None = None
+    for_threads: Callable[[], Detector] | None = None
 
 
 def import_package(package: str) -> ModuleType:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,17 +34,16 @@ def load() -> Detector:
 
 def _run(
     cascade: Any,
-    images: Sequence[np.ndarray],
-    smallest: Sequence[float],
+    image: np.ndarray,
+    smallest: float,
     min_confidence: float | None,
-) -> Iterator[list[Detection]]:
+) -> list[Detection]:
     import cv2
 
-    for image, side in zip(images, smallest, strict=True):
-        boxes = cascade.detectMultiScale(
-            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
-            scaleFactor=1.1,
-            minNeighbors=5,
-            minSize=(round(side), round(side)),
-        )
-        yield [(np.array(box, dtype=float), None, None) for box in boxes]
+    boxes = cascade.detectMultiScale(
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY),
+        scaleFactor=1.1,
+        minNeighbors=5,
+        minSize=(round(smallest), round(smallest)),
+    )
+    return [(np.array(box, dtype=float), None, None) for box in boxes]

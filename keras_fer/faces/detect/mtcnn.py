@@ -13,7 +13,7 @@ import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,45 +41,46 @@ _LARGE_OVERLAP = 0.7
 _BORDER = 0.25
 # Proposals kept per scale, which bounds time and memory; a face takes about ten.
 _PROPOSALS = 500
-# Boxes per forward pass of the second and third network.
-_BATCH = 512
+# Boxes per forward pass of the second and third network. The activations of more do not
+# stay in the caches: 512 take a fifth more time per box.
+_BATCH = 32
 NETWORKS = ("pnet", "rnet", "onet")
 # Of the conversion, as part of the names in the cache: raise it with every change.
 _VERSION = 2
 
 
-@functools.lru_cache(maxsize=1)
-def load() -> Detector:
+@functools.lru_cache(maxsize=2)
+def load(threads: int | None = None) -> Detector:
     """Loads MTCNN.
+
+    Args:
+        threads: See `keras_fer.runtime.OnnxModel`.
 
     Raises:
         ImportError: mtcnn or ONNX Runtime is not installed.
     """
-    sessions = tuple(load_network(name) for name in NETWORKS)
-    return Detector("mtcnn", functools.partial(_run, sessions), min_confidence=0.9)
+    sessions = tuple(load_network(name, threads) for name in NETWORKS)
+    return Detector(
+        "mtcnn",
+        functools.partial(_run, sessions),
+        min_confidence=0.9,
+        # Threads of their own gain these small networks little.
+        for_threads=functools.partial(load, threads=1),
+    )
 
 
 def _run(
     sessions: tuple[Any, Any, Any],
-    images: Sequence[np.ndarray],
-    smallest: Sequence[float],
+    image: np.ndarray,
+    smallest: float,
     min_confidence: float | None,
-) -> list[list[Detection]]:
+) -> Iterator[Detection]:
     pnet, rnet, onet = sessions
-    boxes = [
-        _propose(pnet, image, side)
-        for image, side in zip(images, smallest, strict=True)
-    ]
-    refined = _refine(rnet, images, boxes, 24)
-    boxes = [
-        _select(image, each, offsets, scores)
-        for image, each, (offsets, scores) in zip(images, boxes, refined, strict=True)
-    ]
-    refined = _refine(onet, images, boxes, 48)
-    return [
-        list(_faces(each, offsets, points, scores, min_confidence or 0))
-        for each, (offsets, points, scores) in zip(boxes, refined, strict=True)
-    ]
+    boxes = _propose(pnet, image, smallest)
+    offsets, scores = _refine(rnet, image, boxes, 24)
+    boxes = _select(image, boxes, offsets, scores)
+    offsets, points, scores = _refine(onet, image, boxes, 48)
+    return _faces(boxes, offsets, points, scores, min_confidence or 0)
 
 
 def _propose(pnet: Any, image: np.ndarray, smallest: float) -> np.ndarray:
@@ -140,30 +141,20 @@ def _is_large(sides: Any, image: np.ndarray) -> Any:
 
 
 def _refine(
-    network: Any, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], size: int
-) -> list[list[np.ndarray]]:
-    """What a network says about the boxes of images.
+    network: Any, image: np.ndarray, boxes: np.ndarray, size: int
+) -> list[np.ndarray]:
+    """What a network says about the boxes of an image.
 
     Returns:
-        For each image the outputs of the network: offsets, perhaps landmarks, and
-        scores.
+        The outputs of the network: offsets, perhaps landmarks, and scores.
     """
-    crops = np.concatenate(
-        [
-            _sample(image, each[start : start + _BATCH], size)
-            for image, each in zip(images, boxes, strict=True)
-            for start in range(0, max(len(each), 1), _BATCH)
-        ]
-    )
+    parts = []
     # Also without boxes: the outputs have their shapes.
-    parts = [
-        network.run(None, {"images": crops[start : start + _BATCH]})
-        for start in range(0, max(len(crops), 1), _BATCH)
-    ]
-    ends = np.cumsum([len(each) for each in boxes])[:-1]
+    for start in range(0, max(len(boxes), 1), _BATCH):
+        crops = _sample(image, boxes[start : start + _BATCH], size)
+        parts.append(network.run(None, {"images": crops}))
     *others, scores = map(np.concatenate, zip(*parts, strict=True))
-    outputs = [np.split(each, ends) for each in (*others, scores[:, 0])]
-    return [list(each) for each in zip(*outputs, strict=True)]
+    return [*others, scores[:, 0]]
 
 
 def _sample(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
@@ -253,10 +244,14 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
     return float(np.prod(np.maximum(high - low, 0)) / min(areas))
 
 
-def load_network(name: str) -> Any:
+def load_network(name: str, threads: int | None = None) -> Any:
     """Loads one of `NETWORKS` as an ONNX Runtime session, from the cache if possible.
 
     The cache is the folder that KERAS_FER_CACHE names, by default `~/.cache/keras_fer`.
+
+    Args:
+        name: One of `NETWORKS`.
+        threads: See `keras_fer.runtime.OnnxModel`.
     """
     import_package("onnxruntime")
     spec = importlib.util.find_spec("mtcnn")
@@ -271,7 +266,7 @@ def load_network(name: str) -> Any:
         pathlib.Path(cache).expanduser() / f"mtcnn_{name}_{digest[:16]}_{_VERSION}.onnx"
     )
     try:
-        return start_session(file.read_bytes())
+        return start_session(file.read_bytes(), threads)
     except Exception:  # Not there, or damaged: ONNX Runtime has no common error.
         model = _convert(name, source)
         try:
@@ -282,7 +277,7 @@ def load_network(name: str) -> Any:
                 os.replace(partial, file)
         except OSError:
             pass  # A cache that cannot be written costs time alone.
-        return start_session(model)
+        return start_session(model, threads)
 
 
 def _convert(name: str, source: pathlib.Path) -> bytes:

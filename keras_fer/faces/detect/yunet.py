@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,17 +95,16 @@ def load(path: str) -> Detector:
 
 def _run(
     network: Any,
-    images: Sequence[np.ndarray],
-    _smallest: Sequence[float],
+    image: np.ndarray,
+    _smallest: float,
     min_confidence: float | None,
-) -> Iterator[list[Detection]]:
+) -> list[Detection]:
     network.setScoreThreshold(min_confidence)
-    for image in images:
-        network.setInputSize(image.shape[1::-1])
-        _, rows = network.detect(np.ascontiguousarray(image[..., ::-1]))
-        # Box, five points, score. Images of one row of pixels give NaN.
-        yield [
-            (row[:4], float(row[14]), row[4:14].reshape(5, 2))
-            for row in ([] if rows is None else rows.astype(float))
-            if np.isfinite(row).all()
-        ]
+    network.setInputSize(image.shape[1::-1])
+    _, rows = network.detect(np.ascontiguousarray(image[..., ::-1]))
+    # Box, five points, score. Images of one row of pixels give NaN.
+    return [
+        (row[:4], float(row[14]), row[4:14].reshape(5, 2))
+        for row in ([] if rows is None else rows.astype(float))
+        if np.isfinite(row).all()
+    ]
