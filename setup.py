@@ -29,6 +29,7 @@ DATASETS = [
     "mlcroissant>=1.1",  # every subcommand of `tfds` needs it
     "keras-cv>=0.9.0,<0.10",  # for two occlusions; its development has ended
 ]
+HUGGINGFACE = ["datasets>=5.0"]
 SCHEMA = ["jsonschema>=4.25"]  # of presets and results
 TRAIN = [*DATASETS, *SCHEMA, "tensorboard>=2.20"]
 EXPORT = [
@@ -42,6 +43,7 @@ TEST = [
     *EXPORT,
     *BULK,
     *DATASETS,
+    *HUGGINGFACE,
     *SCHEMA,
     "array_record>=0.8",
     "dill>=0.4",  # tfds.testing needs it
@@ -98,6 +100,7 @@ setup(
         "bulk": BULK,
         "ray": RAY,
         "datasets": DATASETS,
+        "huggingface": HUGGINGFACE,
         "train": TRAIN,
         "test": TEST,
         "dev": [*TRAIN, *TEST, "ruff==0.17.6", "codespell==2.4.3", "pre-commit>=4.0"],

@@ -2,6 +2,7 @@
 
 from . import (
     bulk,
+    datasets,
     evaluation,
     faces,
     finetuning,
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "analyze",
     "bulk",
+    "datasets",
     "evaluate",
     "evaluation",
     "explain",

@@ -9,12 +9,12 @@ import keras_fer
 
 ROOT = pathlib.Path(keras_fer.__file__).parent
 FLOORS = (
-    {"console", "datasets", "files", "labels"},
+    {"console", "files", "labels"},
     {"layers"},
     {"models"},
     {"saliency", "training"},
     {"hub", "runtime", "zoo"},  # presets are exported, and run outside Keras
-    {"audit", "faces"},
+    {"audit", "datasets", "faces"},
     {"bulk", "labeled", "video"},
     {"evaluation"},
     {"finetuning"},
@@ -22,7 +22,7 @@ FLOORS = (
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path.parent != ROOT] + [
-    ROOT / f"{name}.py" for name in ("bulk", "labeled", *sorted(FLOORS[0]))
+    ROOT / f"{name}.py" for name in ("bulk", "datasets", "labeled", *sorted(FLOORS[0]))
 ]
 
 
