@@ -30,6 +30,11 @@ DATASETS = [
     "keras-cv>=0.9.0,<0.10",  # for two occlusions; its development has ended
 ]
 HUGGINGFACE = ["datasets>=5.0"]
+SERVE = [  # of examples/fastapi
+    "fastapi>=0.120",
+    "python-multipart>=0.0.20",
+    "uvicorn>=0.38",
+]
 SCHEMA = ["jsonschema>=4.25"]  # of presets and results
 TRAIN = [*DATASETS, *SCHEMA, "tensorboard>=2.20"]
 EXPORT = [
@@ -44,6 +49,7 @@ TEST = [
     *BULK,
     *DATASETS,
     *HUGGINGFACE,
+    *SERVE,
     *SCHEMA,
     "array_record>=0.8",
     "dill>=0.4",  # tfds.testing needs it
@@ -101,6 +107,8 @@ setup(
         "ray": RAY,
         "datasets": DATASETS,
         "huggingface": HUGGINGFACE,
+        "fiftyone": ["fiftyone>=1.10"],
+        "serve": SERVE,
         "train": TRAIN,
         "test": TEST,
         "dev": [*TRAIN, *TEST, "ruff==0.17.6", "codespell==2.4.3", "pre-commit>=4.0"],

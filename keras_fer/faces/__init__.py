@@ -12,6 +12,7 @@ from keras_fer.faces.align import crop, paste_heatmap
 from keras_fer.faces.analyze import analyze, explain_faces, load_model
 from keras_fer.faces.detect import Detector, Face, detect, load_detector
 from keras_fer.faces.draw import draw, overlay
+from keras_fer.faces.fiftyone import to_fiftyone
 from keras_fer.faces.images import ImageError, find_images, read_image
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "overlay",
     "paste_heatmap",
     "read_image",
+    "to_fiftyone",
 ]
