@@ -3,7 +3,11 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
+import keras_fer.datasets  # noqa: F401
+from keras_fer import models
+from keras_fer.labels import LABELS
 from zoo import evaluate, matrix, results_schema
 from zoo.tables import ROOT
 
@@ -84,3 +88,32 @@ def test_committed_results_are_whole():
         text = matrix.table(result["cells"]) + "\n"
         assert text == file.with_suffix(".md").read_text()
         assert not re.search("-dirty", file.read_text())
+
+
+@pytest.mark.medium
+def test_subsets_and_occluded_faces_are_targets(tmp_path, capsys):
+    """A model that nobody knows, on sets of which no training split is there."""
+    for dataset in ("raf_db", "fed_ro"):
+        tfds.builder(
+            dataset, data_dir=tmp_path, file_format="array_record"
+        ).download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=ROOT / "tfds_builders" / dataset / "dummy_data"
+            )
+        )
+    model = models.PAttLite(labels=LABELS, input_size=64, backbone_weights=None)
+    model.save(tmp_path / "own.keras")
+    out = tmp_path / "result.json"
+    words = [tmp_path / "own.keras", "--data", f"tfds:{tmp_path}", "--out", out]
+    targets = ("raf_db:test", "raf_db:occlusion", "raf_db:pose_30", "fed_ro:test")
+    words += [word for target in targets for word in ("--on", target)]
+    assert matrix.main([str(word) for word in words]) == 0
+    cells = json.loads(out.read_text())["cells"]
+    for target, cell in zip(targets, cells, strict=True):
+        dataset, _, split = target.partition(":")
+        source = tfds.builder(dataset, data_dir=tmp_path).as_data_source(split)
+        assert f"{cell['dataset']}:{cell['split']}" == target
+        assert cell["n"] == len(source)
+        assert cell["labels"] == list(LABELS[:7])
+        assert cell["without_train"] == (dataset == "fed_ro")
+    assert "| `own` |" in capsys.readouterr().out
