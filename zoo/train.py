@@ -183,7 +183,7 @@ def _open_data(recipe, source):
     names = recipe.mixture or (recipe.dataset,)
     parts = [data.open_split(name, source, recipe.train, **options) for name in names]
     if recipe.validation is None:
-        # Of each alone: an image that several have is on the same side everywhere.
+        # Of each alone: the checksum of the pixels decides, in every dataset alike.
         halves = [data.hold_out(part, duplicates=recipe.duplicates) for part in parts]
         faces, validation = (
             mix(half, names, recipe.dataset, size) for half in zip(*halves, strict=True)
