@@ -90,7 +90,10 @@ class Evaluation:
             "ece": values["ece"],
             "nll": values["nll"],
             "brier": values["brier"],
-            "per_class": values["per_class"],
+            "per_class": {
+                label: row if row["support"] else {**dict.fromkeys(row), "support": 0}
+                for label, row in values["per_class"].items()
+            },
             "confusion": values["confusion"],
         }
 

@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_fer._compat import nested_layers
 from keras_fer.finetuning.settings import TrainingSettings
 from keras_fer.models.backbones import freeze_batch_norm
 from keras_fer.models.classifier import ExpressionClassifier
@@ -96,7 +97,7 @@ def train_head(run: Run, model: ExpressionClassifier) -> list[Logs]:
     """
     epochs = run.settings.head_epochs
     model.get_layer("backbone").trainable = False
-    twin = _twin(model)
+    twin = copy_of(model)
     if feature_bytes(model) * len(run.images) > _MOST_CACHED:
         whole = run.images.__getitem__
         stage = _Stage("head", epochs, model, model, twin, whole)
@@ -115,7 +116,7 @@ def train_last_layers(run: Run, model: ExpressionClassifier) -> list[Logs]:
     See `train_head`.
     """
     settings = run.settings
-    _unfreeze(model.get_layer("backbone"), settings.unfreeze)
+    unfreeze(model.get_layer("backbone"), settings.unfreeze)
     network = model
     if settings.augment:
         images = keras.Input(run.images.shape[1:])
@@ -126,7 +127,7 @@ def train_last_layers(run: Run, model: ExpressionClassifier) -> list[Logs]:
         settings.epochs,
         model,
         network,
-        _twin(model),
+        copy_of(model),
         run.images.__getitem__,
     )
     steps = Batches.per_epoch(int((~run.held).sum()), settings.batch_size)
@@ -151,6 +152,7 @@ def _train(run: Run, stage: _Stage, rate: Any) -> list[Logs]:
         averaged.set_weights(start)
         held_out, targets = stage.take(held), run.targets[held]
         predicted = averaged.predict(held_out, batch_size=256, verbose=0)
+        state.before = _score(settings)(validation_logs(predicted, targets))
         scores = [_score(settings)(row) for row in state.history]
         best = BestCheckpoint(
             trained,
@@ -159,7 +161,7 @@ def _train(run: Run, stage: _Stage, rate: Any) -> list[Logs]:
             targets,
             best_file,
             _score(settings),
-            max([_score(settings)(validation_logs(predicted, targets)), *scores]),
+            max([state.before, *scores]),
         )
         examples = Examples(
             lambda rows: stage.take(train[rows]),
@@ -246,14 +248,22 @@ def _once(compute: Callable[[], Callable[[np.ndarray], Any]]) -> Any:
     return take
 
 
-def _twin(model: ExpressionClassifier) -> ExpressionClassifier:
-    """A second model like a given one, with weights of its own."""
-    return type(model).from_config(model.get_config())
+def copy_of(model: ExpressionClassifier) -> ExpressionClassifier:
+    """A second model like a given one, with weights of its own and no optimizer."""
+    twin = type(model).from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    return twin
 
 
-def _unfreeze(backbone: keras.Model, share: float) -> None:
-    """Makes the last layers of a backbone trainable, but for their BatchNorm."""
-    backbone.trainable = True
+def unfreeze(backbone: keras.Model, share: float = 1.0) -> None:
+    """Makes the last layers of a backbone trainable, but for their BatchNorm.
+
+    Args:
+        backbone: A nested model.
+        share: Of its layers with weights, 0 to 1; the others become frozen.
+    """
+    for layer in nested_layers(backbone):
+        layer.trainable = True
     freeze_batch_norm(backbone)
     layers = [layer for layer in backbone.layers if layer.trainable_weights]
     for layer in layers[: len(layers) - math.ceil(share * len(layers))]:

@@ -193,9 +193,13 @@ def train(
             network, folder, settings, images, held, items, report
         )
         truth = [labels.index(items[row].label) for row in np.flatnonzero(held)]
+        from keras_fer.finetuning.stages import copy_of
+
         evaluation = _calibrate(network, truth, probabilities)
+        # A model of its own, so that no optimizer is saved.
+        final = copy_of(network)
         with replacing(path, overwrite) as temporary:
-            network.save(temporary)
+            final.save(temporary)
         shutil.rmtree(folder)
     return TrainingResult(
         path,
@@ -354,8 +358,12 @@ def _train(
     """The logs of the stages, and the probabilities of the held-out images."""
     import keras
 
-    from keras_fer.finetuning.stages import Run, train_head, train_last_layers
-    from keras_fer.models.backbones import freeze_batch_norm
+    from keras_fer.finetuning.stages import (
+        Run,
+        train_head,
+        train_last_layers,
+        unfreeze,
+    )
 
     classes = [network.labels.index(item.label) for item in items]
     targets = np.eye(len(network.labels), dtype="float32")[classes]
@@ -370,8 +378,7 @@ def _train(
         keras.utils.set_random_seed(settings.seed + 1)
         history["last_layers"] = train_last_layers(run, network)
     # As `zoo.load` returns it.
-    network.get_layer("backbone").trainable = True
-    freeze_batch_norm(network.get_layer("backbone"))
+    unfreeze(network.get_layer("backbone"))
     return history, network.predict(images[held], batch_size=256, verbose=0)
 
 

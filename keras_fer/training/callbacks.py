@@ -214,6 +214,7 @@ class ResumeState(keras.callbacks.Callback):
 
     Attributes:
         history: Logs of the epochs so far.
+        before: Score before the first epoch, which a best one exceeds.
 
     Raises:
         ValueError: The checkpoint is damaged.
@@ -229,6 +230,7 @@ class ResumeState(keras.callbacks.Callback):
         report: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
+        self.before = -math.inf
         self._print = report or functools.partial(print, flush=True)
         self._score = score
         self.file = file
@@ -276,7 +278,7 @@ class ResumeState(keras.callbacks.Callback):
 
     def _report(self) -> None:
         *earlier, row = self.history
-        best = self._score(row) > max(map(self._score, earlier), default=-math.inf)
+        best = self._score(row) > max([self.before, *map(self._score, earlier)])
         left = (self._epochs - len(self.history)) * np.mean(
             [past["seconds"] for past in self.history]
         )
