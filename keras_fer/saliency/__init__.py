@@ -6,5 +6,6 @@ importing a submodule of that name would replace it.
 
 from keras_fer.saliency.methods import METHODS, explain
 from keras_fer.saliency.probe import Probe
+from keras_fer.saliency.scores import InsertionDeletion, insertion_deletion
 
-__all__ = ["METHODS", "Probe", "explain"]
+__all__ = ["METHODS", "InsertionDeletion", "Probe", "explain", "insertion_deletion"]

@@ -40,6 +40,8 @@ class Probe:
             of static size. Default: the last one on every path to the logits with at
             least 14x14 spatial positions, or 6x6 where the model resizes images to
             less than 112 pixels.
+        min_side: Least number of spatial positions per side of the default layer;
+            `None` for the numbers above.
 
     Attributes:
         layer: Name of the layer.
@@ -50,7 +52,13 @@ class Probe:
             compute its logits from it. The message lists the candidates.
     """
 
-    def __init__(self, model: keras.Model, layer: str | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        layer: str | None = None,
+        *,
+        min_side: int | None = None,
+    ) -> None:
         check_model(model)
         steps = []
 
@@ -72,7 +80,7 @@ class Probe:
         }
         if layer is None:
             leaves = [step for step in steps if step[0] in on_path]
-            layer = _default_layer(leaves, shapes, model)
+            layer = _default_layer(leaves, shapes, min_side or _least_side(model))
         if layer not in shapes:
             problem = "which does not exist or has no such output"
             if layer in maps:
@@ -292,11 +300,13 @@ class _DenseLogits(layers.Layer):
         return logits + self.dense.bias if self.dense.use_bias else logits
 
 
-def _default_layer(leaves: Any, shapes: Any, model: keras.Model) -> str:
-    """The last layer on every path whose feature map is large enough."""
+def _least_side(model: keras.Model) -> int:
     size = getattr(model, "input_size", None) or model.inputs[0].shape[1]
-    small = size is not None and size < _SMALL_IMAGE
-    least = _SMALL_SIDE if small else _SIDE
+    return _SMALL_SIDE if size is not None and size < _SMALL_IMAGE else _SIDE
+
+
+def _default_layer(leaves: Any, shapes: Any, least: int) -> str:
+    """The last layer on every path whose feature map is large enough."""
     # Layers are in the order of the graph: a connection from one before a layer to one
     # after it bypasses that layer.
     position = {
