@@ -29,6 +29,7 @@ from keras_fer._version import __version__
 from keras_fer.console import one_line
 from keras_fer.faces.analyze import check_max_faces, classify_many_in, named_model
 from keras_fer.faces.detect import AnyDetector, Face, detect_many_in
+from keras_fer.faces.show import sheet, to_png
 from keras_fer.files import link
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ _CHUNK = 64
 # gets at once. Both bound memory.
 _AHEAD = 64
 _BYTES = 2**27
+# Columns of a face's box.
+_BOX = ("x", "y", "width", "height")
+# Images in the overview of a notebook.
+_SHOWN = 9
 # Rows of a Parquet row group.
 _ROWS = 4096
 
@@ -93,12 +98,24 @@ class Results:
             ) from error
         match self.path.suffix.lower():
             case ".csv":
-                integers = dict.fromkeys(("face", "x", "y", "width", "height"), "Int32")
+                integers = dict.fromkeys(("face", *_BOX), "Int32")
                 return pandas.read_csv(self.path, dtype=integers)
             case ".parquet":
                 return pandas.read_parquet(self.path)
             case _:
                 return pandas.read_json(self.path, lines=True)
+
+    def _repr_png_(self) -> bytes | None:
+        """The first images that can be read, with their faces, for Jupyter."""
+        shown: list[tuple[np.ndarray, list[Face]]] = []
+        for path, found in _read_faces(self.path):
+            if len(shown) == _SHOWN:
+                break
+            image = _read(path)
+            if not isinstance(image, Exception):
+                shown.append((image, found))
+        overview = sheet(shown)
+        return None if overview is None else to_png(overview)
 
 
 def predict(
@@ -227,7 +244,7 @@ def ray_dataset(
             f"model must be a name that every actor can load, got {model!r}. See "
             "keras_fer.zoo.list() and keras_fer.zoo.push."
         )
-    pyarrow = _pyarrow("ray_dataset")
+    pyarrow = import_pyarrow("ray_dataset")
     try:
         import ray.data
     except ImportError as error:
@@ -391,7 +408,7 @@ class _Actor:
             images = (_read(row.get("bytes") or row.get("path") or b"") for row in rows)
             records = self._analyzer.records(paths, images)
         labels = self._analyzer.labels
-        return _table(_rows(records, labels), labels)
+        return to_table(to_rows(records, labels), labels)
 
 
 class _Run:
@@ -647,14 +664,22 @@ def _writer(target: pathlib.Path) -> _Writer | None:
     if suffix == ".csv":
         return _write_csv
     if suffix == ".parquet":
-        _pyarrow(f"{str(target)!r}")
+        import_pyarrow(f"{str(target)!r}")
         return _write_parquet
     raise ValueError(
         f"The results file must end in {', '.join(FORMATS)}, got {str(target)!r}."
     )
 
 
-def _pyarrow(what: str) -> Any:
+def import_pyarrow(what: str) -> Any:
+    """Imports PyArrow with `pyarrow.parquet`.
+
+    Args:
+        what: What needs it, for the message.
+
+    Raises:
+        ImportError: It is not installed.
+    """
     try:
         import pyarrow.parquet
     except ImportError as error:
@@ -669,8 +694,8 @@ def _write_csv(
 ) -> None:
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_columns(settings["labels"]))
-    writer.writerows(_rows(records, settings["labels"]))
+    writer.writerow(columns(settings["labels"]))
+    writer.writerows(to_rows(records, settings["labels"]))
     text.detach()
 
 
@@ -681,21 +706,51 @@ def _write_parquet(
 
     labels = settings["labels"]
     metadata = {"keras_fer": json.dumps(settings)}
-    schema = _table((), labels).schema.with_metadata(metadata)
-    rows = _rows(records, labels)
+    schema = to_table((), labels).schema.with_metadata(metadata)
+    rows = to_rows(records, labels)
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         while group := list(itertools.islice(rows, _ROWS)):
-            writer.write_table(_table(group, labels).cast(schema))
+            writer.write_table(to_table(group, labels).cast(schema))
 
 
-def _columns(labels: Sequence[str]) -> list[str]:
+def _read_faces(path: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
+    """The images in a results file and their faces, with the most probable label."""
+    for image, rows in itertools.groupby(_read_rows(path), lambda row: row["path"]):
+        found = []
+        for row in rows:
+            if row["label"]:
+                x, y, width, height = (int(row[side]) for side in _BOX)
+                shares = {row["label"]: float(row["confidence"])}
+                found.append(Face((x, y, width, height), "file", probabilities=shares))
+        yield image, found
+
+
+def _read_rows(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """A results file as rows by column, of which only some are there for JSON lines."""
+    match path.suffix.lower():
+        case ".csv":
+            with open(path, encoding="utf-8", newline="") as file:
+                yield from csv.DictReader(file)
+        case ".parquet":
+            with import_pyarrow(str(path)).parquet.ParquetFile(path) as table:
+                for batch in table.iter_batches():
+                    yield from batch.to_pylist()
+        case _:
+            with open(path, encoding="utf-8") as file:
+                for record in map(json.loads, file):
+                    for face in record["faces"] or [{"box": (), "label": None}]:
+                        box = zip(_BOX, face["box"], strict=False)
+                        yield {**face, "path": record["path"], **dict(box)}
+
+
+def columns(labels: Sequence[str]) -> list[str]:
+    """Names of the columns of a table of results; see `predict`."""
     probabilities = [f"probability_{label}" for label in labels]
-    face = ["face", "x", "y", "width", "height", "label", "confidence"]
-    return ["path", *face, *probabilities, "error"]
+    return ["path", "face", *_BOX, "label", "confidence", *probabilities, "error"]
 
 
-def _rows(records: Iterable[Record], labels: Sequence[str]) -> Iterator[Row]:
-    """Records as rows of a table."""
+def to_rows(records: Iterable[Record], labels: Sequence[str]) -> Iterator[Row]:
+    """Records as rows of a table, one per face or image without a face."""
     for record in records:
         path = record["path"]
         if path is not None:
@@ -706,17 +761,18 @@ def _rows(records: Iterable[Record], labels: Sequence[str]) -> Iterator[Row]:
             confidence = (face["label"], face["confidence"], *probabilities)
             yield (path, index, *face["box"], *confidence, None)
         if not record["faces"]:
-            yield (path, *(None for _ in _columns(labels)[1:-1]), record["error"])
+            yield (path, *(None for _ in columns(labels)[1:-1]), record["error"])
 
 
-def _table(rows: Iterable[Row], labels: Sequence[str]) -> pyarrow.Table:
+def to_table(rows: Iterable[Row], labels: Sequence[str]) -> pyarrow.Table:
+    """Rows as a table of PyArrow."""
     import pyarrow
 
     kinds = {"path": "string", "label": "string", "error": "string"}
-    kinds |= dict.fromkeys(("face", "x", "y", "width", "height"), "int32")
-    columns = _columns(labels)
-    schema = pyarrow.schema([(name, kinds.get(name, "float32")) for name in columns])
-    values = list(zip(*rows, strict=True)) or [()] * len(columns)
+    kinds |= dict.fromkeys(("face", *_BOX), "int32")
+    names = columns(labels)
+    schema = pyarrow.schema([(name, kinds.get(name, "float32")) for name in names])
+    values = list(zip(*rows, strict=True)) or [()] * len(names)
     return pyarrow.table(
         [pyarrow.array(v, f.type) for v, f in zip(values, schema, strict=True)],
         schema=schema,

@@ -43,15 +43,19 @@ def show_warning(message: object, category: type, *_args: Any, **_kwargs: Any) -
         print_error("keras-fer", message)
 
 
-def print_output(text: str) -> None:
-    """Prints to standard output at once.
+def print_output(output: str | bytes) -> None:
+    """Prints a text and a newline, or bytes, to standard output at once.
 
     Raises:
         BrokenPipeError: The reader has closed the pipe.
         OSError: It cannot be written; the message names standard output.
     """
     try:
-        print(text, flush=True)
+        if isinstance(output, bytes):
+            sys.stdout.buffer.write(output)
+            sys.stdout.buffer.flush()
+        else:
+            print(output, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 import keras_fer
-from keras_fer import bulk
+from keras_fer import analyze, bulk
 from keras_fer.cli.predict import sample_portrait
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -664,3 +665,25 @@ def test_ray_repeats_what_a_killed_node_has_lost(cluster, tmp_path):
     import ray
 
     assert sum(each["Alive"] for each in ray.nodes()) == 1
+
+
+@pytest.mark.parametrize("suffix", bulk.FORMATS)
+def test_notebooks_show_the_first_images(tmp_path, suffix):
+    portrait = sample_portrait()
+    for number in range(3):
+        shutil.copy(portrait, tmp_path / f"{number}.jpg")
+    (tmp_path / "1.jpg").write_bytes(b"broken")
+    results = bulk.predict(tmp_path, tmp_path / f"r{suffix}", detector="haar")
+    image = Image.open(io.BytesIO(results._repr_png_()))
+    # Two that can be read, each in a square of 320 pixels.
+    assert image.size == (640, 320) and results.failed == 1
+    halves = np.asarray(image).reshape(320, 2, 320, 3)
+    np.testing.assert_array_equal(halves[:, 0], halves[:, 1])
+    (face,) = analyze(portrait, detector="haar")
+    scale = 320 / 600
+    left = (320 - round(512 * scale)) // 2 + round(face.box[0] * scale)
+    middle = round((face.box[1] + face.box[3] / 2) * scale)
+    np.testing.assert_array_equal(halves[middle, 0, left], (0, 120, 60))
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").unlink()
+    assert results._repr_png_() is None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import pathlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_fer import zoo
@@ -28,11 +27,15 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from keras_fer.cli.formats import Printer
     from keras_fer.faces import Detector, Face
     from keras_fer.faces.analyze import Analysis
     from keras_fer.runtime import OnnxModel
 
 _STANDARD_INPUT = "-"
+
+# Annotated images have a longer side of at least that: captions need the space.
+_LEAST_SIDE = 320
 
 # What is wrong with one image; the others are still processed.
 _PROBLEMS = (OSError, ValueError, MemoryError)
@@ -45,8 +48,10 @@ FACE, largest first:
    "probabilities": {label: 0-1, ...}}
 Boxes are in pixels of the upright image. "faces" is empty if no face was found.
 
---out writes these lines (.jsonl), or a table with one row per face and one per image
-without a face (.csv, .parquet; needs keras-fer[bulk]). Faces of many images are
+--csv and --parquet print a table with one row per face, and one per image without a
+face or with an error.
+
+--out writes what --json, --csv or --parquet print to a file. Faces of many images are
 classified at once, and memory does not grow with their number. The file appears when it
 is complete. Repeat the command to go on with a run that was killed; FILE.rows.jsonl
 holds what is finished, and FILE.run.json says what the results were made with. A file
@@ -114,19 +119,27 @@ def add_parser(commands: Any) -> None:
         metavar="K",
         help="print the K most probable expressions of a face (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON lines")
-    parser.add_argument(
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print JSON lines")
+    formats.add_argument("--csv", action="store_true", help="print a CSV table")
+    formats.add_argument(
+        "--parquet",
+        action="store_true",
+        help="print a Parquet file (needs keras-fer[bulk])",
+    )
+    formats.add_argument(
         "--out",
         metavar="FILE",
         type=pathlib.Path,
-        help="write the results of many images to a .parquet, .csv or .jsonl file",
+        help="write the same to a file that ends in .jsonl, .csv or .parquet; for many "
+        "images, because a run that was killed goes on",
     )
     parser.add_argument(
         "--save",
         metavar="DIR",
         type=pathlib.Path,
-        help="write annotated images to DIR, as NAME_faces.png; a name that is taken "
-        "gets a number, and no file is replaced",
+        help="write annotated images to DIR, as NAME_faces.png; small ones are "
+        "enlarged, a name that is taken gets a number, and no file is replaced",
     )
     parser.add_argument(
         "--explain",
@@ -149,8 +162,13 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error(f"--balanced is for presets, got {options.model!r}")
     if options.explain and not options.save:
         options.parser.error("--explain needs --save DIR, where it writes its images")
-    if options.out and (options.json or options.save):
-        options.parser.error("--out writes a file instead of --json and --save")
+    if options.out and options.save:
+        options.parser.error("--out writes a results file, not the images of --save")
+    if options.parquet and sys.stdout.isatty():
+        options.parser.error(
+            "--parquet prints bytes, which are not for a terminal. Redirect them to a "
+            "file, or pass --out FILE.parquet"
+        )
     if options.out and options.out.suffix.lower() not in FORMATS:
         options.parser.error(f"--out must end in {', '.join(FORMATS)}")
     output = OutputFolder(options.save) if options.save else None
@@ -158,8 +176,13 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         return _write(options, paths)
     warnings.showwarning = show_warning
-    tools = None
+    tools: _Tools | None = None
 
+    def labels() -> Sequence[str]:
+        # A model is not loaded for errors alone.
+        return tools.model.labels if tools else zoo.info(options.model).labels
+
+    printer = _printer(options, labels)
     failed = 0
     # On a terminal with several images only; tqdm writes to standard error.
     for path in tqdm(paths, unit="image", disable=None if len(paths) > 1 else True):
@@ -182,14 +205,11 @@ def run(options: argparse.Namespace) -> int:
                 problem = one_line(error)
         failed += problem is not None
         with tqdm.external_write_mode(sys.stdout):
-            if options.json:
-                record = to_record(path, found, problem)
-                print_output(json.dumps(record, allow_nan=False))
-            elif problem is None:
-                print_output(_text(path, found, options.top_k))
+            printer.print(to_record(path, found, problem))
         if problem is not None:
             with tqdm.external_write_mode(sys.stderr):
                 print_error("keras-fer", problem)
+    printer.close()
     if failed and len(paths) > 1:
         print_error("keras-fer", f"{failed} of {len(paths)} images failed")
     return 1 if failed else 0
@@ -271,6 +291,7 @@ def _stem(path: str) -> str:
 def _write(options: argparse.Namespace, paths: list[str]) -> int:
     """Writes the results file, and prints what is in it."""
     from keras_fer import bulk
+    from keras_fer.cli.formats import count
 
     for path in paths:
         if _is_no_file(path):
@@ -286,7 +307,7 @@ def _write(options: argparse.Namespace, paths: list[str]) -> int:
         max_faces=options.max_faces,
     )
     path = printable(str(results.path))
-    images, found = _count(results.images, "image"), _count(results.faces, "face")
+    images, found = count(results.images, "image"), count(results.faces, "face")
     print_output(f"{path}: {images}, {found}")
     if results.failed:
         failed = f"{results.failed} of {results.images} images failed"
@@ -342,26 +363,18 @@ def _load_detector(options: argparse.Namespace) -> Detector:
     return load_detector(options)
 
 
-def _text(path: str, found: Sequence[Face], top_k: int) -> str:
-    from keras_fer.faces.detect.base import percent
+def _printer(
+    options: argparse.Namespace, labels: Callable[[], Sequence[str]]
+) -> Printer:
+    from keras_fer.cli import formats
 
-    path = printable(path)
-    if not found:
-        return f"{path}: no face found"
-    lines = [f"{path}: {_count(len(found), 'face')}"]
-    for face in found:
-        x, y, width, height = face.box
-        box = f"{width}x{height} at ({x}, {y})"
-        labels = (
-            f"{printable(label)} {percent(probability, 1)}"
-            for label, probability in face.top(top_k)
-        )
-        lines.append(f"  {', '.join(labels)}  {box}")
-    return "\n".join(lines)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    if options.json:
+        return formats.JsonPrinter()
+    if options.csv:
+        return formats.CsvPrinter(labels)
+    if options.parquet:
+        return formats.ParquetPrinter(labels)
+    return formats.TextPrinter(options.top_k)
 
 
 def _methods(model: keras.Model) -> list[str]:
@@ -386,11 +399,14 @@ def _annotated(
     analysis: Analysis, model: keras.Model, methods: list[str]
 ) -> dict[str, np.ndarray]:
     """The image with its faces, and one per saliency method."""
-    from keras_fer.faces.draw import draw_in, overlay_in
+    from keras_fer.faces.draw import draw_resized, overlay_in
 
     images = {"faces": analysis.image}
     if analysis.faces:
         for method in methods:
             heat = analysis.explain(model, method)
             images[method] = overlay_in(analysis.image, heat)
-    return {kind: draw_in(image, analysis.faces) for kind, image in images.items()}
+    return {
+        kind: draw_resized(image, analysis.faces, least=_LEAST_SIDE)
+        for kind, image in images.items()
+    }

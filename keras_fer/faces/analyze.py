@@ -25,6 +25,7 @@ from keras_fer.faces.detect import (
     faces_of_boxes,
     load_detector,
 )
+from keras_fer.faces.detect.base import classified
 from keras_fer.faces.images import ImageError, as_image
 from keras_fer.faces.inputs import (
     AnyImage,
@@ -32,6 +33,7 @@ from keras_fer.faces.inputs import (
     open_image,
     several,
 )
+from keras_fer.faces.show import ShownFaces
 from keras_fer.runtime.onnx import thread_count
 
 if TYPE_CHECKING:
@@ -137,7 +139,8 @@ def analyze(
     Returns:
         A list of `Face` with probabilities, largest first; empty where there is none.
         With `boxes`, one `Face` per box, in their order. For several images, a list of
-        such lists, one for each image in their order.
+        such lists, one for each image in their order. Jupyter shows the faces of an
+        image on it, if it is a file, or an array or PIL image that still exists.
 
     Raises:
         ImageError: An image is not usable.
@@ -169,7 +172,8 @@ def analyze(
         return detect_in(opened, loaded, min_size, min_confidence)[:max_faces]
 
     if images is None:
-        return classify_in(first, model, find(first, boxes), align).faces
+        faces = classify_in(first, model, find(first, boxes), align).faces
+        return ShownFaces(faces, image, channel_order)
 
     def crop(opened: np.ndarray, given: Any) -> _Found:
         faces = find(opened, given)
@@ -189,6 +193,9 @@ def check_max_faces(max_faces: int | None) -> None:
 # The faces of an image and their crops, as `_crops` returns them.
 _Found: TypeAlias = tuple[list[Face], np.ndarray]
 
+# An image as it was given, its pixels, and the boxes of the caller.
+_Opened: TypeAlias = tuple[AnyImage, np.ndarray, Any]
+
 
 @contextlib.contextmanager
 def _found_in(
@@ -207,14 +214,19 @@ def _found_in(
     """
     notices: list[str] = []
 
-    def opened(pair: tuple[AnyImage, Any]) -> tuple[np.ndarray, Any] | ImageError:
+    def opened(pair: tuple[AnyImage, Any]) -> _Opened | ImageError:
+        image, boxes = pair
         try:
-            return open_image(pair[0], channel_order, notices.append), pair[1]
+            return image, open_image(image, channel_order, notices.append), boxes
         except ImageError as error:
             return error
 
-    def cropped(pair: tuple[np.ndarray, Any] | ImageError) -> _Found | ImageError:
-        return pair if isinstance(pair, ImageError) else crop(*pair)
+    def cropped(each: _Opened | ImageError) -> _Found | ImageError:
+        if isinstance(each, ImageError):
+            return each
+        image, pixels, boxes = each
+        faces, crops = crop(pixels, boxes)
+        return ShownFaces(faces, image, channel_order), crops
 
     def both(pair: tuple[AnyImage, Any]) -> _Found | ImageError:
         return cropped(opened(pair))
@@ -258,8 +270,8 @@ def _classify_found(
 
     def classify() -> None:
         classified = _classify_parts(model, list(part.values()))
-        for index, faces in zip(part, classified, strict=True):
-            results[index] = faces
+        for (faces, _), known in zip(part.values(), classified, strict=True):
+            faces[:] = known  # In place: they know their image.
         part.clear()
 
     for index, each in enumerate(found):
@@ -387,11 +399,10 @@ def _classified(
     """Faces with their probabilities."""
     if not faces:
         return []
+    rows = _predict(model, crops).tolist()
     return [
-        dataclasses.replace(
-            face, probabilities=dict(zip(model.labels, row, strict=True))
-        )
-        for face, row in zip(faces, _predict(model, crops).tolist(), strict=True)
+        classified(face, dict(zip(model.labels, row, strict=True)), crop, model)
+        for face, row, crop in zip(faces, rows, crops, strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from keras_fer.labels import check_factors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -139,21 +139,33 @@ class ExportedModel(abc.ABC):
             ValueError: The images have another shape, are empty, or hold values that
                 are not finite or outside of 0–255.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        if isinstance(images, (list, tuple)) and len({np.shape(i) for i in images}) > 1:
-            rows = [self.predict(np.asarray(image)[None]) for image in images]
-            return np.concatenate(rows)
-        batch = as_uint8(np.asarray(images))
-        outputs = [
-            self._run(batch[start : start + batch_size])
-            for start in range(0, len(batch), batch_size)
-        ]
-        probabilities = np.concatenate(outputs)
+        probabilities = self._in_batches(self._run, images, batch_size)
         if self._factors is not None:
             probabilities = probabilities * self._factors
             probabilities /= probabilities.sum(axis=1, keepdims=True)
         return probabilities
+
+    def _in_batches(
+        self,
+        run: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
+        images: npt.ArrayLike | Sequence[np.ndarray],
+        batch_size: int,
+    ) -> npt.NDArray[np.float32]:
+        """Applies a function of uint8 `(B, H, W, 3)` to images; see `predict`."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        if isinstance(images, (list, tuple)) and len({np.shape(i) for i in images}) > 1:
+            batches = [np.asarray(image)[None] for image in images]
+            return np.concatenate(
+                [self._in_batches(run, batch, batch_size) for batch in batches]
+            )
+        batch = as_uint8(np.asarray(images))
+        return np.concatenate(
+            [
+                run(batch[start : start + batch_size])
+                for start in range(0, len(batch), batch_size)
+            ]
+        )
 
     def scale_odds(self, factors: Sequence[float]) -> None:
         """Multiplies the probability of each class by a factor, in place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,22 @@ from typing import TYPE_CHECKING, Any
 from keras_fer.runtime.exported import METADATA, ExportedModel, read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
+
+# What may stand between the product of the last layer and the probabilities.
+_AFTER_LOGITS = (
+    "Add",
+    "Cast",
+    "DequantizeLinear",
+    "Div",
+    "Identity",
+    "Mul",
+    "QuantizeLinear",
+    "Softmax",
+)
 
 
 class OnnxModel(ExportedModel):
@@ -44,6 +59,7 @@ class OnnxModel(ExportedModel):
     ):
         path, content = read(path)
         self.sha256 = hashlib.sha256(content).hexdigest()
+        self._content, self._options = content, (threads, spinning)
         try:
             self._session = start_session(content, threads, spinning)
         except ImportError:
@@ -62,6 +78,54 @@ class OnnxModel(ExportedModel):
 
     def _run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return self._session.run(None, {self._input: batch})[0]
+
+    def embed(
+        self, images: npt.ArrayLike | Sequence[np.ndarray], batch_size: int = 64
+    ) -> npt.NDArray[np.float32]:
+        """Features of images: what the last layer takes.
+
+        As `embed` of the models in Keras.
+
+        Args:
+            images: See `predict`.
+            batch_size: Images per forward pass.
+
+        Returns:
+            float32 `(B, D)`.
+
+        Raises:
+            ImportError: The package onnx is not installed.
+            ValueError: See `predict`; or the graph does not end in a dense layer and a
+                softmax.
+        """
+
+        def run(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            features: npt.NDArray[np.float32] = self._features.run(
+                None, {self._input: batch}
+            )[0].astype("float32")
+            return features
+
+        return self._in_batches(run, images, batch_size)
+
+    @functools.cached_property
+    def _features(self) -> Any:
+        """A session from images to the features."""
+        import onnx
+
+        network = onnx.load_from_string(self._content)
+        graph = network.graph
+        makers = {name: node for node in graph.node for name in node.output}
+        node = makers.get(graph.output[0].name)
+        while node and node.op_type in _AFTER_LOGITS:
+            node = makers.get(node.input[0])
+        if not node or node.op_type not in ("MatMul", "Gemm"):
+            raise ValueError(
+                "embed needs a graph that ends in a dense layer and a softmax, which "
+                "this one does not. Use the model in Keras, from keras_fer.zoo.load."
+            )
+        del graph.output[:]
+        graph.output.append(onnx.ValueInfoProto(name=node.input[0]))
+        return start_session(network.SerializeToString(), *self._options)
 
 
 def start_session(

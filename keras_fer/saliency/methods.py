@@ -43,7 +43,7 @@ def explain(
       gradient is averaged over noisy copies k of the image (Smilkov et al.,
       "SmoothGrad", arXiv 1706.03825; 16 copies, the noise a tenth of the range). It is
       as fine as the image; a Gaussian filter of a 32nd of the side joins neighbors.
-    - `"hires_cam"`: `sum_c dM/df_c * f_c` at a layer (Draelos & Carin, "Use HiResCAM
+    - `"hires_cam"`: `sum_c dM/df_c * f_c` at a layer ("Use HiResCAM
       instead of Grad-CAM", arXiv 2011.08891), fused over the last layer with a large
       enough feature map and the last ones of the next two finer resolutions: their
       maps, each divided by its largest magnitude, are added and clipped at 0. With
@@ -117,7 +117,7 @@ def _smooth_grad(model: keras.Model, images: Any, layer: None) -> Any:
     probe = _cached(_pixel_probe, model, images.shape[1:])
     pixels = ops.cast(images, "float32")
     margin = _margin(probe(pixels, _largest)["logits"])
-    gradient = 0
+    gradient: Any = 0
     # The same noise for every image, in every call.
     random = np.random.default_rng(0)
     for _ in range(_COPIES):
@@ -150,7 +150,7 @@ def _hires_cam(model: keras.Model, images: Any, layer: str | None) -> Any:
     probes = _cached(_levels, model, layer)
     margin = _margin(probes[0](images, _largest)["logits"])
     size = probes[-1].map_shape[:2]
-    fused = 0
+    fused: Any = 0
     for probe in probes:
         values = probe(images, margin)
         maps = ops.sum(values["gradient"] * values["features"], axis=-1, keepdims=True)
@@ -261,7 +261,7 @@ def _attention_layer(model: keras.Model, layer: str | None) -> Any:
     return keras.Model(images, inputs), operation
 
 
-_ATTRIBUTE = {
+_ATTRIBUTE: dict[str, Callable[..., Any]] = {
     "smooth_grad": _smooth_grad,
     "hires_cam": _hires_cam,
     "grad_input": _grad_input,

@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from keras_fer.bulk import FORMATS
+from keras_fer.cli import parse
+
 TEXT = (pathlib.Path(__file__).parents[2] / "docs/reference/cli.md").read_text("utf-8")
 
 
@@ -39,10 +42,20 @@ def test_columns(run, tmp_path):
     assert run("predict", "--out", tmp_path / "a.csv")[0] == 0
     with open(tmp_path / "a.csv", newline="") as file:
         columns = next(csv.reader(file))
-    named = keys("`keras-fer predict --out FILE`")
+    assert run("predict", "--csv")[1].splitlines()[0].split(",") == columns
+    named = keys("`keras-fer predict --csv` and `--parquet`")
     probabilities = [name for name in columns if name.startswith("probability_")]
     at = named.index("probability_LABEL")
     assert columns == [*named[:at], *probabilities, *named[at + 1 :]]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_is_printed_and_written(suffix):
+    table = TEXT.partition("## Formats of `keras-fer predict`")[2].partition("## ")[0]
+    (line,) = (line for line in table.splitlines() if f"FILE{suffix}`" in line)
+    flag = re.search(r"`--(\w+)`", line)[1]
+    options = parse(["predict", f"--{flag}"])
+    assert getattr(options, flag) is True
 
 
 @pytest.mark.parametrize(

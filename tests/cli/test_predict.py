@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import os
 import pathlib
@@ -7,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -50,6 +53,57 @@ def test_json_follows_the_schema(run, portrait):
     assert face["probabilities"][face["label"]] == face["confidence"]
     x, y, width, height = face["box"]
     assert 0 <= x < x + width <= 512 and 0 <= y < y + height <= 600
+
+
+def test_tables_hold_what_the_json_lines_hold(run, portrait, tmp_path):
+    blank = str(tmp_path / 'a "quoted", name.png')
+    Image.new("RGB", (64, 64)).save(blank)
+    arguments = ("predict", portrait, blank, "gone.jpg", "--model", "patt_lite.fer2013")
+    records = [json.loads(line) for line in run(*arguments, "--json")[1].splitlines()]
+    status, output, errors = run(*arguments, "--csv")
+    rows = [*csv.DictReader(io.StringIO(output))]
+    assert status == 1 and "There is no file 'gone.jpg'" in errors
+    assert [row["path"] for row in rows] == [portrait, blank, "gone.jpg"]
+    assert [row["face"] for row in rows] == ["0", "", ""]
+    assert [row["error"] for row in rows] == ["", "", records[2]["error"]]
+    (face,) = records[0]["faces"]
+    assert [int(rows[0][side]) for side in ("x", "y", "width", "height")] == face["box"]
+    for label, probability in face["probabilities"].items():
+        assert float(rows[0][f"probability_{label}"]) == probability
+
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_fer", *arguments, "--parquet"],
+        capture_output=True,
+    )
+    table = pyarrow.parquet.read_table(io.BytesIO(done.stdout))
+    assert done.returncode == 1 and table.column_names == [*rows[0]]
+    first, *others = table.to_pylist()
+    assert (first["label"], first["width"]) == (face["label"], face["box"][2])
+    assert first["confidence"] == pytest.approx(face["confidence"])
+    assert [row["path"] for row in others] == [blank, "gone.jpg"]
+    assert [row["error"] for row in others] == [None, records[2]["error"]]
+
+
+def test_the_header_needs_no_image(run, monkeypatch):
+    monkeypatch.setattr(faces, "load_model", pytest.fail)
+    status, output, _ = run("predict", "gone.jpg", "other.jpg", "--csv")
+    header, *rows = csv.reader(io.StringIO(output))
+    assert status == 1 and [row[0] for row in rows] == ["gone.jpg", "other.jpg"]
+    labels = [name for name in header if name.startswith("probability_")]
+    assert labels == [f"probability_{label}" for label in LABELS]
+
+
+def test_parquet_is_not_for_a_terminal(run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    status, output, errors = run("predict", "--parquet")
+    assert (status, output) == (2, "") and "--out FILE.parquet" in errors
+
+
+def test_a_small_annotated_image_is_enlarged(run, portrait, tmp_path):
+    Image.open(portrait).resize((85, 100)).save(tmp_path / "small.png")
+    arguments = ("--detector", "none", "--save", tmp_path / "out")
+    assert run("predict", tmp_path / "small.png", *arguments)[0] == 0
+    assert Image.open(tmp_path / "out" / "small_faces.png").size == (272, 320)
 
 
 def test_balanced_is_that_of_analyze(run, portrait):
@@ -456,7 +510,9 @@ def test_the_first_frame_of_an_animation_is_said(run, tmp_path):
         (["predict", "--nonsense"], "--nonsense"),
         (["predict", "--explain"], "needs --save DIR"),
         (["predict", "--out", "r.txt"], "--out must end in .parquet, .csv, .jsonl"),
-        (["predict", "--out", "r.csv", "--json"], "instead of --json and --save"),
+        (["predict", "--out", "r.csv", "--json"], "not allowed with argument --out"),
+        (["predict", "--csv", "--json"], "not allowed with argument --csv"),
+        (["predict", "--out", "r.csv", "--save", "d"], "not the images of --save"),
     ],
 )
 def test_wrong_usage(run, arguments, message):

@@ -1,12 +1,19 @@
+import dataclasses
+import io
+import pathlib
+import pickle
+import shutil
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_fer import zoo
-from keras_fer.faces import ImageError, analyze, crop, detect
+from keras_fer.faces import ImageError, analyze, crop, detect, draw
 from keras_fer.faces.analyze import predict_crops
 
 
@@ -135,3 +142,77 @@ def test_arguments_of_detection_pass_through(portrait):
         ValueError, match="min_size, min_confidence and max_faces are for"
     ):
         analyze(portrait, boxes=[(0, 0, 9, 9)], min_size=20)
+
+
+# Crops, embeddings, notebooks
+
+
+def test_crop_and_embedding_are_those_of_the_model(portrait, model):
+    (found,) = detect(portrait)
+    assert (found.crop, found.embedding) == (None, None)
+    (face,) = analyze(portrait, model)
+    square = Image.fromarray(crop(portrait, found))
+    size = (model.input_size, model.input_size)
+    expected = np.asarray(square.resize(size, Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(face.crop, expected)
+    np.testing.assert_allclose(
+        face.embedding, model.embed(expected[None])[0], atol=1e-5
+    )
+    # On ONNX Runtime, too.
+    (other,) = analyze(portrait)
+    assert other.crop.shape == (96, 96, 3)
+    assert (other.embedding.shape, other.embedding.dtype) == ((32,), np.float32)
+    assert set(other.to_dict()) == {"box", "label", "confidence", "probabilities"}
+    assert set(dataclasses.asdict(other)) == {
+        field.name for field in dataclasses.fields(other)
+    }
+
+
+def test_faces_of_several_images_have_their_own_crops(portrait):
+    flipped = np.ascontiguousarray(portrait[:, ::-1])
+    (one,), (other,) = analyze([portrait, flipped])
+    assert np.abs(one.crop.astype(int) - other.crop).mean() > 5
+    for face, image in ((one, portrait), (other, flipped)):
+        (alone,) = analyze(image)
+        np.testing.assert_array_equal(face.crop, alone.crop)
+        np.testing.assert_allclose(face.embedding, alone.embedding, atol=1e-5)
+
+
+def test_faces_from_another_process(portrait):
+    found = analyze(portrait)
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy == found and type(copy) is list
+    np.testing.assert_array_equal(copy[0].crop, found[0].crop)
+    with pytest.raises(ValueError, match="no embedding after pickling.*face.crop"):
+        copy[0].embedding  # noqa: B018
+
+
+def shown(result):
+    """What a notebook shows: an RGB array, or `None`."""
+    png = result._repr_png_()
+    return png and np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_notebooks_show_the_faces(portrait, portrait_path):
+    found = analyze(portrait_path)
+    image = shown(found)
+    np.testing.assert_array_equal(image, draw(portrait, found))
+    for each in analyze([portrait_path, portrait]):
+        np.testing.assert_array_equal(shown(each), image)
+    bgr = portrait[..., ::-1].copy()
+    np.testing.assert_array_equal(shown(analyze(bgr, channel_order="bgr")), image)
+    small = np.ascontiguousarray(portrait[:200, :100])
+    assert shown(analyze(small, detector=None)).shape == (320, 160, 3)
+
+
+def test_an_image_that_is_gone_is_not_kept(tmp_path, portrait_path):
+    path = shutil.copy(portrait_path, tmp_path)
+    found = analyze(path)
+    pathlib.Path(path).unlink()
+    assert shown(found) is None
+    assert shown(analyze(pathlib.Path(portrait_path).read_bytes())) is None
+    image = Image.open(portrait_path)
+    found, gone = analyze(image), weakref.ref(image)
+    assert shown(found) is not None
+    del image
+    assert gone() is None and shown(found) is None

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_fer.faces import Face, ImageError, draw, overlay
+from keras_fer.faces.draw import draw_resized
 
 HAPPY = {"happiness": 0.98, "neutral": 0.02}
 
@@ -41,6 +42,42 @@ def test_caption_is_whole(box):
         return white.sum()
 
     assert ink(box) == pytest.approx(ink((70, 60, box[2], box[3])), rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(100, 75), (48, 48), (6000, 4000)])
+@pytest.mark.parametrize("share", [0.03, 0.8])
+def test_captions_are_legible_at_every_size(size, share):
+    """Text is as high as 11 pixels, or a hundredth of the longer side, at least."""
+    image = np.full((size[1], size[0], 3), 127, np.uint8)
+    side = max(1, round(share * min(size)))
+    face = Face((size[0] // 8, size[1] // 8, side, side), "haar", probabilities=HAPPY)
+    white = (draw(image, [face]) > 180).all(-1)
+    rows = np.flatnonzero(white.any(axis=1))
+    # From the top of an "h" to the bottom of a "p".
+    assert rows.max() - rows.min() + 1 >= 0.85 * max(11, max(size) / 80)
+    assert white.mean() < 0.3
+
+
+def test_captions_do_not_hide_each_other():
+    def ink(*boxes):
+        image = np.full((400, 400, 3), 127, np.uint8)
+        faces = [Face(box, "haar", probabilities=HAPPY) for box in boxes]
+        return (draw(image, faces) == 255).all(-1).sum()
+
+    near = (100, 100, 40, 60), (130, 105, 40, 60)
+    assert ink(*near) == sum(ink(box) for box in near)
+
+
+def test_drawing_on_another_size():
+    image = np.full((50, 100, 3), 127, np.uint8)
+    face = Face((20, 10, 40, 30), "haar")
+    assert draw_resized(image, [face]).shape == image.shape
+    large = draw_resized(image, [face], least=400)
+    assert large.shape == (200, 400, 3)
+    np.testing.assert_array_equal(
+        large, draw(large * 0 + 127, [Face((80, 40, 160, 120), "haar")])
+    )
+    assert draw_resized(image, [face], most=10).shape == (5, 10, 3)
 
 
 def test_no_faces():

@@ -1,12 +1,16 @@
+import pathlib
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 from onnx import TensorProto, checker, helper, save
 
+from keras_fer import zoo
 from keras_fer.runtime.exported import METADATA, ExportInfo
 from keras_fer.runtime.onnx import OnnxModel
+from keras_fer.zoo.presets import PRESETS
 
 INFO = ExportInfo(
     labels=("a", "b"),
@@ -151,3 +155,28 @@ def test_it_needs_neither_keras_nor_tensorflow(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True
     )
     assert output.stdout.strip() == "[]", output.stderr
+
+
+def test_embeddings_need_a_last_layer(loaded):
+    with pytest.raises(ValueError, match="dense layer and a softmax.*zoo.load"):
+        loaded.embed(np.zeros((1, 4, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_embeddings_give_the_probabilities(name):
+    """The weights of the last layer, from the `.h5` file, turn one into the other."""
+    model = zoo.load(name, runtime="onnx")
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
+    features = model.embed(images, batch_size=2)
+    assert features.dtype == np.float32 and len(features) == 3
+    info = zoo.info(name)
+    weights = pathlib.Path(zoo.__file__).with_name("weights") / info.weights
+    with h5py.File(weights) as file:
+        names = []
+        file.visit(names.append)
+        found = [file[name] for name in names if isinstance(file[name], h5py.Dataset)]
+        found = [each[:] for each in found if each.shape[-1:] == (len(info.labels),)]
+    bias, kernel = sorted(found, key=np.ndim)
+    odds = np.exp((features @ kernel + bias) / info.temperature)
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict(images), expected, atol=1e-5)

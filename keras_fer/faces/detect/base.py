@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 Box = tuple[int, int, int, int]
 Detection = tuple[np.ndarray, float | None, np.ndarray | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What a face's probabilities come from; a copy in another process has no model."""
+
+    crop: np.ndarray
+    model: Any
+
+    @functools.cached_property
+    def embedding(self) -> np.ndarray:
+        if not hasattr(self.model, "embed"):
+            what = "after pickling" if self.model is None else f"of {self.model!r}"
+            raise ValueError(
+                f"A face has no embedding {what}: that needs a model with `embed`, "
+                "such as those of keras_fer.zoo.load. Use model.embed(face.crop[None])."
+            )
+        embedding: np.ndarray = self.model.embed(self.crop[None])[0]
+        return embedding
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "model": None}
+
+    def __deepcopy__(self, memo: object) -> _Seen:
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +60,30 @@ class Face:
     score: float | None = None
     landmarks: tuple[tuple[float, float], ...] | None = None
     probabilities: dict[str, float] | None = None
+
+    # No field: it is no part of `==`, `repr` and `dataclasses.asdict`.
+    _seen: ClassVar[_Seen | None] = None
+
+    @property
+    def crop(self) -> np.ndarray | None:
+        """What the model was given, or `None` before `analyze`.
+
+        The upright square around the face, `(S, S, 3)` uint8 RGB at the model's input
+        size. `keras_fer.faces.crop` gives it at the resolution of the image.
+        """
+        return None if self._seen is None else self._seen.crop
+
+    @property
+    def embedding(self) -> np.ndarray | None:
+        """The model's features of the face, or `None` before `analyze`.
+
+        `(D,)` float32, what the model's last layer takes; computed on first use.
+
+        Raises:
+            ValueError: The model has no `embed`, or the face comes from another
+                process, where the model is.
+        """
+        return None if self._seen is None else self._seen.embedding
 
     @property
     def label(self) -> str | None:
@@ -73,6 +123,23 @@ class Face:
             "confidence": self.confidence,
             "probabilities": self.probabilities,
         }
+
+
+def classified(
+    face: Face, probabilities: dict[str, float], crop: np.ndarray, model: Any
+) -> Face:
+    """A face with what a model says of it.
+
+    Args:
+        face: From a detector.
+        probabilities: Label to probability.
+        crop: What the model was given, `(S, S, 3)` uint8 RGB.
+        model: With `embed`, for `Face.embedding`.
+    """
+    face = dataclasses.replace(face, probabilities=probabilities)
+    # A copy: a row of a batch would keep all of it.
+    object.__setattr__(face, "_seen", _Seen(crop.copy(), model))
+    return face
 
 
 def percent(probability: float, digits: int = 0) -> str:
