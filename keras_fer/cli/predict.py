@@ -145,8 +145,9 @@ def add_parser(commands: Any) -> None:
         "--explain",
         action="store_true",
         help="with --save, also write saliency maps of the faces, one image per "
-        "method: NAME_grad_input.png, NAME_grad_cam.png and, for models with an "
-        "attention layer, NAME_attention.png",
+        "method: NAME_hires_cam.png, NAME_smooth_grad.png, NAME_grad_cam.png, "
+        "NAME_grad_input.png and, where an attention layer prefers a part of a face, "
+        "NAME_attention.png",
     )
     parser.set_defaults(run=run, parser=parser)
 
@@ -199,8 +200,7 @@ def run(options: argparse.Namespace) -> int:
                 analysis = tools.analyze(image, options)
                 found = analysis.faces
                 if output:
-                    images = _annotated(analysis, tools.model, tools.methods)
-                    output.write(_stem(path), images)
+                    output.write(_stem(path), _annotated(analysis, tools, path))
             except _PROBLEMS as error:
                 problem = one_line(error)
         failed += problem is not None
@@ -395,16 +395,19 @@ def _methods(model: keras.Model) -> list[str]:
     return methods
 
 
-def _annotated(
-    analysis: Analysis, model: keras.Model, methods: list[str]
-) -> dict[str, np.ndarray]:
-    """The image with its faces, and one per saliency method."""
+def _annotated(analysis: Analysis, tools: _Tools, path: str) -> dict[str, np.ndarray]:
+    """The image with its faces, and one per saliency method that has an answer."""
     from keras_fer.faces.draw import draw_resized, overlay_in
 
     images = {"faces": analysis.image}
     if analysis.faces:
-        for method in methods:
-            heat = analysis.explain(model, method)
+        for method in tools.methods:
+            heat = analysis.explain(tools.model, method)
+            if not heat.any():
+                print_error(
+                    "keras-fer", f"{method} prefers no part of a face in {path!r}"
+                )
+                continue
             images[method] = overlay_in(analysis.image, heat)
     return {
         kind: draw_resized(image, analysis.faces, least=_LEAST_SIDE)

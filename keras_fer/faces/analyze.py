@@ -410,7 +410,7 @@ def explain_faces(
     model: keras.Model,
     image: np.ndarray,
     faces: list[Face],
-    method: str = "grad_input",
+    method: str = "smooth_grad",
     align: bool = True,
 ) -> np.ndarray:
     """Computes the saliency maps of an image's faces as one map of the image.

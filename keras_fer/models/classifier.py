@@ -15,6 +15,7 @@ from keras_fer.labels import LABELS, check_factors
 from keras_fer.layers.class_probabilities import ClassProbabilities
 from keras_fer.layers.precision import full_precision
 from keras_fer.layers.types import Tensor
+from keras_fer.models.graph import is_graph, unfold
 
 # Names in a warning.
 _MOST_NAMED = 10
@@ -145,6 +146,94 @@ class ExpressionClassifier(keras.Model):
     def _build_head(self, labels: Sequence[str], temperature: float) -> Tensor:
         """Applies new last layers to what the old ones take."""
         return classify(self.get_layer("logits").input, labels, temperature)
+
+    # === Layers by name, also those of the backbone ===
+
+    @property
+    def feature_layers(self) -> dict[str, tuple[int, int, int]]:
+        """Layers with a feature map: name to its `(height, width, channels)`.
+
+        In the order of the graph; layers of the backbone are among them.
+        """
+        _, steps = self._steps()
+        return {
+            layer.name: tuple(outputs.shape[1:])
+            for layer, outputs in steps
+            if not is_graph(layer)
+            and len(getattr(outputs, "shape", ())) == 4
+            and None not in outputs.shape[1:]
+        }
+
+    def feature_extractor(self, layers: Sequence[str]) -> keras.Model:
+        """Builds a model from images to the outputs of layers.
+
+        Args:
+            layers: Names of layers, such as those in `feature_layers`; any other layer
+                with one output, such as `"logits"`, may be named as well.
+
+        Returns:
+            A model from images, as this one takes them, to a dictionary of name to
+            output, `(B, height, width, channels)` for feature maps. It shares all
+            layers with this one, and can be trained through.
+
+        Raises:
+            ValueError: There is no such layer; the message lists those with a feature
+                map.
+        """
+        images, steps = self._steps()
+        found = {layer.name: outputs for layer, outputs in steps}
+        for name in layers:
+            if name not in found or not keras.utils.is_keras_tensor(found[name]):
+                raise ValueError(
+                    f"layers must name layers with one output, got {name!r}. Those "
+                    f"with a feature map are {', '.join(self.feature_layers)}."
+                )
+        if not layers:
+            raise ValueError("layers must name at least one layer, got none.")
+        return keras.Model(images, {name: found[name] for name in layers})
+
+    def train_from(self, layer: str) -> None:
+        """Lets `fit` train the layers from one on, and freezes those before it.
+
+        "From one on" is in the order of the graph. BatchNorm layers of the backbone
+        stay frozen, as `keras_fer.zoo.load` leaves them. Compile the model again
+        afterwards.
+
+        Args:
+            layer: Name of the first layer to train, also inside the backbone: one of
+                its last blocks, or `"logits"` for the last layer alone.
+
+        Raises:
+            ValueError: There is no such layer.
+        """
+        _, steps = self._steps()
+        leaves = [each for each, _ in steps if not is_graph(each)]
+        names = [each.name for each in leaves]
+        if layer not in names:
+            raise ValueError(
+                f"layer must name a layer of the model, got {layer!r}. There are "
+                f"{', '.join(names)}."
+            )
+        backbone = self.get_layer("backbone").layers
+        self.trainable = True  # Also of models and layers that hold others.
+        first = names.index(layer)
+        for number, each in enumerate(leaves):
+            frozen = isinstance(each, keras.layers.BatchNormalization)
+            each.trainable = number >= first and not (frozen and each in backbone)
+
+    def _steps(self) -> tuple[Any, list[tuple[Any, Any]]]:
+        """New images, and all layers with their outputs in the order of the graph."""
+        steps = []
+
+        def record(layer: Any, _: Any, call: Any) -> Any:
+            outputs = call()
+            steps.append((layer, outputs))
+            return outputs
+
+        (old,) = self.inputs
+        images = keras.Input(batch_shape=old.shape, dtype=old.dtype)
+        unfold(self, images, record)
+        return images, steps
 
     # === Checks of arrays ===
 

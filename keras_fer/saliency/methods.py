@@ -12,9 +12,10 @@ import numpy as np
 from keras import ops
 
 from keras_fer.models.classifier import check_images, check_outputs
-from keras_fer.saliency.probe import Probe, check_model, unfold
+from keras_fer.models.graph import unfold
+from keras_fer.saliency.probe import Probe, check_model
 
-METHODS = ("hires_cam", "smooth_grad", "grad_cam", "grad_input", "attention")
+METHODS = ("smooth_grad", "hires_cam", "grad_cam", "grad_input", "attention")
 
 # Images per pass. It bounds memory: a gradient keeps all activations of the model.
 _BATCH = 16
@@ -33,7 +34,7 @@ _LEAST_CONTRAST = 0.5
 def explain(
     model: keras.Model,
     images: Any,
-    method: str = "hires_cam",
+    method: str = "smooth_grad",
     layer: str | None = None,
 ) -> np.ndarray:
     """Computes one saliency map per image.
@@ -132,7 +133,9 @@ def _pixel_probe(model: keras.Model, shape: tuple[int, ...]) -> Probe:
     """A probe at the images themselves, of a model that takes images of one shape."""
     images = keras.Input(shape, dtype="float32")
     pixels = keras.layers.Identity(dtype="float32", name="pixels")(images)
-    return Probe(keras.Model(images, model(pixels)), "pixels")
+    # A node that holds the model would keep it alive.
+    outputs = unfold(model, pixels, lambda operation, inputs, call: call())
+    return Probe(keras.Model(images, outputs), "pixels")
 
 
 def _blurred(maps: Any, share: float) -> Any:
@@ -224,8 +227,8 @@ def _attention_map(features: Any, attention: Any) -> Any:
         "An attention map must have the shape (batch, height, width, channels), "
         "(batch, 2, height, width, channels), (batch, 1, 1, channels), or, over a "
         "feature map, (batch, positions, positions); got "
-        f"{tuple(attention.shape)} over {tuple(features.shape)}. Name another layer, "
-        "or use grad_input or grad_cam."
+        f"{tuple(attention.shape)} over {tuple(features.shape)}. Name another layer "
+        "or method."
     )
 
 
@@ -249,7 +252,7 @@ def _attention_layer(model: keras.Model, layer: str | None) -> Any:
         raise ValueError(
             "method 'attention' needs a model with an attention layer of "
             f"keras_fer.layers on the path to its output, which {model.name!r} has "
-            "not. Use grad_input or grad_cam."
+            "not. Use another method."
         )
     layer = layer or list(found)[-1]
     if layer not in found:

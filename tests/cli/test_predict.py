@@ -417,8 +417,11 @@ def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
         "predict", tmp_path, "--explain", "--save", out, "--json"
     )
     *_, face = (json.loads(line)["faces"] for line in output.splitlines()[:2])
-    assert (status, "keras-fer: " in errors) == (0, False)
-    names = ["faces", "grad_input", "grad_cam", "attention"]
+    # The attention of the default model is nearly uniform.
+    told = [line for line in errors.splitlines() if line.startswith("keras-fer: ")]
+    assert status == 0 and len(told) == 2
+    assert all("attention prefers no part of a face in" in line for line in told)
+    names = ["faces", "hires_cam", "smooth_grad", "grad_cam", "grad_input"]
     assert {file.name for file in out.iterdir()} == {"plain_faces.png"} | {
         f"photo{number}_{name}.png" for number in ("", "_2") for name in names
     }
@@ -428,7 +431,7 @@ def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
         file = out / f"photo_{name}.png"
         assert file.read_bytes() == (out / f"photo_2_{name}.png").read_bytes()
         images[name] = np.asarray(Image.open(file))
-    assert len({image.tobytes() for image in images.values()}) == 4
+    assert len({image.tobytes() for image in images.values()}) == len(names)
     for name in names[1:]:
         file = out / f"photo_{name}.png"
         rows, columns = np.nonzero(changed(out / "photo_faces.png", file))
@@ -436,7 +439,7 @@ def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
         # captions are on top, so they are the same.
         assert abs(columns - x - width / 2).max() < 0.6 * max(width, height)
         assert abs(rows - y - height / 2).max() < 0.6 * max(width, height)
-        assert len(rows) > 0.1 * width * height
+        assert len(rows) > 0.01 * width * height
         box = images[name][y, x : x + width]
         np.testing.assert_array_equal(box, images["faces"][y, x : x + width])
 
@@ -454,8 +457,8 @@ def test_explain_without_an_attention_layer(run, tmp_path, portrait, monkeypatch
     status, _, errors = run(*arguments)
     assert status == 0
     (line,) = (line for line in errors.splitlines() if line.startswith("keras-fer: "))
-    assert "attention is skipped" in line and "Use grad_input or grad_cam" in line
-    names = ("faces", "grad_input", "grad_cam")
+    assert "attention is skipped" in line and "Use another method" in line
+    names = ("faces", "hires_cam", "smooth_grad", "grad_cam", "grad_input")
     assert {file.name for file in out.iterdir()} == {
         f"{stem}_{name}.png" for stem in "ab" for name in names
     }

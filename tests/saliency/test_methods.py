@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from PIL import Image
+from scipy import ndimage
 
 import keras_fer
 from keras_fer.layers import (
@@ -19,9 +20,10 @@ from keras_fer.layers import (
     SqueezeExcitation,
 )
 from keras_fer.models import PAttLite, ScanCCI
-from keras_fer.saliency import METHODS, explain
+from keras_fer.saliency import METHODS, Probe, explain
 
 SIDES = (14, 12)
+GRADIENTS = [method for method in METHODS if method != "attention"]
 
 
 def noise(number, channels=3, seed=0):
@@ -63,7 +65,7 @@ def test_grad_input_is_that_of_the_line():
     # S = sum_k |z_k| and z_k = sum_c W_ck mean(f_c) + b_k.
     gradient = np.sign(logits) @ weights.T / (12 * 10)
     expected = np.abs(gradient)[:, None, None] * features
-    received = explain(model, images)
+    received = explain(model, images, "grad_input")
     assert received.dtype == np.float32
     np.testing.assert_allclose(received, enlarged(expected.mean(-1)), atol=1e-5)
     np.testing.assert_array_equal(received.max((1, 2)), 1)
@@ -83,6 +85,71 @@ def test_grad_cam_is_that_of_the_line():
     assert some_negative
 
 
+def test_hires_cam_is_that_of_the_line():
+    some_negative = False
+    for seed in range(4):
+        model, images = linear_head(seed), noise(3, seed=seed)
+        features, logits, weights = forward(model, images)
+        chosen = np.eye(4)[logits.argmax(-1)]
+        gradient = (chosen - (1 - chosen) / 3) @ weights.T / (12 * 10)
+        weighted = (gradient[:, None, None] * features).sum(-1)
+        some_negative |= (weighted < 0).any()
+        received = explain(model, images, "hires_cam", "map")
+        expected = enlarged(np.maximum(weighted, 0))
+        np.testing.assert_allclose(received, expected, atol=1e-5)
+    assert some_negative
+
+
+def test_hires_cam_adds_its_layers():
+    """Each map is divided by its largest magnitude; the finest gives the size."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((24, 24, 3))
+    x = layers.Rescaling(1 / 255, name="fine")(images)
+    options = {"padding": "same", "strides": 2, "activation": "relu"}
+    x = layers.Conv2D(4, 3, **options, name="middle")(x)
+    x = layers.Conv2D(4, 3, **options, name="coarse")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(images, layers.Dense(3, "softmax")(x))
+    batch = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3)).astype("uint8")
+    fused = 0
+    for name in ("coarse", "middle", "fine"):
+        values = Probe(model, name)(batch, lambda z: 1.5 * ops.max(z, -1) - sum_(z) / 2)
+        values = {key: ops.convert_to_numpy(value) for key, value in values.items()}
+        maps = (values["gradient"] * values["features"]).sum(-1)
+        maps /= np.abs(maps).max((1, 2), keepdims=True)
+        resized = [Image.fromarray(m).resize((24, 24), Image.BILINEAR) for m in maps]
+        fused += np.stack([np.asarray(each) for each in resized])
+    fused = np.maximum(fused, 0)
+    expected = fused / fused.max((1, 2), keepdims=True)
+    np.testing.assert_allclose(explain(model, batch, "hires_cam"), expected, atol=1e-4)
+
+
+def sum_(logits):
+    return ops.sum(logits, axis=-1)
+
+
+def test_smooth_grad_of_a_linear_model():
+    """There, no noise changes the gradient, which is that of the line."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((None, None, 3))
+    x = layers.Flatten()(layers.Reshape((*SIDES, 3))(images))
+    dense = layers.Dense(4, "softmax", bias_initializer="normal")
+    model = keras.Model(images, dense(x))
+    batch = noise(3)
+    kernel, bias = map(np.asarray, dense.get_weights())
+    chosen = np.eye(4)[(batch.reshape(3, -1) @ kernel + bias).argmax(-1)]
+    gradient = ((chosen - (1 - chosen) / 3) @ kernel.T).reshape(batch.shape)
+    deviation = batch - batch.mean((1, 2), keepdims=True)
+    maps = np.maximum((gradient * deviation).sum(-1), 0)
+    sigma = [side / 32 for side in SIDES]
+    options = {"mode": "constant", "truncate": 40}
+    share = ndimage.gaussian_filter(np.ones(SIDES), sigma, **options)
+    expected = [ndimage.gaussian_filter(m, sigma, **options) / share for m in maps]
+    expected = np.stack([each / each.max() for each in expected])
+    received = explain(model, batch, "smooth_grad")
+    np.testing.assert_allclose(received, expected, atol=1e-4)
+
+
 def test_grad_input_is_clipped_at_zero():
     images = keras.Input((*SIDES, 1))
     x = layers.Conv2D(1, 1, kernel_initializer="ones", name="map")(images - 128)
@@ -90,7 +157,12 @@ def test_grad_input_is_clipped_at_zero():
     model = keras.Model(images, layers.Dense(3)(x))
     gray = noise(1, 1)
     expected = np.maximum(gray[..., 0] - 128, 0) / (gray.max() - 128)
-    np.testing.assert_allclose(explain(model, gray), expected, atol=1e-5)
+    received = explain(model, gray, "grad_input")
+    np.testing.assert_allclose(received, expected, atol=1e-5)
+
+
+# Methods that have other layers than those with feature maps, or none.
+LAYER = {"attention": None, "smooth_grad": None}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,26 +175,28 @@ def test_the_maximum_is_where_the_evidence_is(method):
     x = layers.Conv2D(4, 1, bias_initializer=threshold, name="map", **options)(x)
     x = EfficientChannelAttention()(x)
     x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(
-        images, layers.Dense(2, "softmax", kernel_initializer="identity")(x)
-    )
+    head = layers.Dense(2, "softmax")
+    model = keras.Model(images, head(x))
+    head.set_weights([np.eye(4, 2) * [2, 1], np.zeros(2)])
     batch = np.full((2, 48, 60, 1), 20, "uint8")
     batch[0, 8:16, 30:40] = 250
     batch[1, 36:44, 5:15] = 250
     for heat, (rows, columns) in zip(
-        explain(model, batch, method, "map" if method != "attention" else None),
+        explain(model, batch, method, LAYER.get(method, "map")),
         (((8, 16), (30, 40)), ((36, 44), (5, 15))),
         strict=True,
     ):
         row, column = np.unravel_index(heat.argmax(), heat.shape)
         assert rows[0] <= row < rows[1] and columns[0] <= column < columns[1]
-        assert heat[rows[0] : rows[1], columns[0] : columns[1]].min() > 0.3
-        # A position of the map is at most 2.5 pixels wide.
+        filtered = method == "smooth_grad"
+        least = 0.15 if filtered else 0.3
+        assert heat[rows[0] : rows[1], columns[0] : columns[1]].min() > least
+        # A position of the map is at most 2.5 pixels wide, and so is the filter.
         heat[rows[0] - 3 : rows[1] + 3, columns[0] - 3 : columns[1] + 3] = 0
-        assert heat.max() == 0
+        assert heat.max() <= (0.2 if filtered else 0)
 
 
-@pytest.mark.parametrize("method", ["grad_input", "grad_cam"])
+@pytest.mark.parametrize("method", GRADIENTS)
 def test_nan_never_becomes_a_map(method):
     model, images = linear_head(), noise(20)
     images[-1, 3, 4, 0] = np.nan
@@ -138,7 +212,7 @@ def test_nothing_attributed_stays_zero():
     model = linear_head()
     for layer in (model.get_layer("map"), model.get_layer("head")):
         layer.set_weights([0 * weight for weight in layer.get_weights()])
-    for method in ("grad_input", "grad_cam"):
+    for method in GRADIENTS:
         np.testing.assert_array_equal(explain(model, noise(2), method), 0)
 
 
@@ -157,6 +231,12 @@ def attending(attention, side=8):
     x = layers.Rescaling(1 / 255)(layers.Resizing(side, side)(images))
     x = layers.Flatten()(backbone(x))
     return keras.Model(images, layers.Dense(3, "softmax")(x)), backbone
+
+
+@pytest.fixture
+def any_attention(monkeypatch):
+    """Untrained attention, which prefers nothing, is shown as well."""
+    monkeypatch.setattr("keras_fer.saliency.methods._LEAST_CONTRAST", 0)
 
 
 RULES = {
@@ -188,7 +268,7 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_attention_has_the_rule_of_its_kind(rule):
+def test_attention_has_the_rule_of_its_kind(rule, any_attention):
     build, average = RULES[rule]
     layer = build()
     model, backbone = attending(layer)
@@ -202,7 +282,7 @@ def test_attention_has_the_rule_of_its_kind(rule):
     np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
-def test_attention_with_two_inputs():
+def test_attention_with_two_inputs(any_attention):
     layer = InformationReuseAttention()
     before = layers.Conv2D(6, 3, padding="same", name="previous")
     model, backbone = attending(lambda x: layer(x, before(x)))
@@ -215,7 +295,7 @@ def test_attention_with_two_inputs():
     np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
-def test_the_last_attention_layer_in_the_path_or_a_named_one():
+def test_the_last_attention_layer_in_the_path_or_a_named_one(any_attention):
     first = SpatioChannelAttention(name="first")
     last = SpatioChannelAttention(name="last")
     model, backbone = attending(lambda x: last(first(x)))
@@ -250,11 +330,11 @@ def test_the_last_attention_layer_in_the_path_or_a_named_one():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_does_not_depend_on_the_other_images(method):
+def test_a_map_does_not_depend_on_the_other_images(method, any_attention):
     norm, attention = layers.BatchNormalization(), CBAM()
     model, _ = attending(lambda x: attention(norm(x)))
     images = noise(5)
-    layer = None if method == "attention" else "before"
+    layer = LAYER.get(method, "before")
     together = explain(model, images, method, layer)
     assert together.std() > 1e-3
     order = [3, 1, 4, 0, 2]
@@ -274,11 +354,28 @@ def test_patt_lite_on_gray_images_of_any_size(patt_lite, method):
     images = np.random.default_rng(3).integers(0, 256, (2, 80, 56, 1)).astype("uint8")
     heat = explain(patt_lite, images, method)
     assert heat.shape == (2, 80, 56) and heat.dtype == np.float32
-    assert heat.min() >= 0 and heat.max() == 1 and heat.std() > 0
+    if method == "attention":  # Untrained, it prefers no position.
+        assert not heat.any()
+    else:
+        assert heat.min() >= 0 and heat.max() == 1 and heat.std() > 0
+
+
+@pytest.mark.parametrize(("least", "shown"), [(0.6, False), (0.4, True)])
+def test_attention_is_shown_where_it_prefers_something(least, shown):
+    class Given(layers.Layer):
+        def call(self, x, return_attention=False):
+            ramp = ops.linspace(least, 1.0, 8)
+            attention = ops.broadcast_to(ramp[:, None, None], (2, 8, 8, 1))
+            return (x, attention) if return_attention else x
+
+    heat = explain(attending(Given())[0], noise(2), "attention")
+    assert heat.any() == shown
+    if shown:
+        assert heat.min() == pytest.approx(least, abs=1e-3)
 
 
 @pytest.mark.medium
-def test_scan_cci_has_two_attention_layers():
+def test_scan_cci_has_two_attention_layers(any_attention):
     model = ScanCCI(input_size=48, backbone="mobilenet_v1")
     maps = [
         explain(model, noise(2), "attention", layer)
@@ -318,7 +415,7 @@ def test_it_is_inference_and_leaves_the_model_alone():
 
 def test_new_weights_count_and_a_dropped_model_is_freed():
     model, images = linear_head(), noise(2)
-    for method in ("grad_input", "grad_cam"):
+    for method in GRADIENTS:
         explain(model, images, method)
     model.set_weights(linear_head(5).get_weights())
     received = explain(model, images, "grad_cam")
@@ -334,7 +431,10 @@ def test_new_weights_count_and_a_dropped_model_is_freed():
 
 def test_the_gradients_take_a_layer_too():
     model = linear_head()
-    assert (explain(model, noise(1), layer="map") == explain(model, noise(1))).all()
+    default = explain(model, noise(1), "grad_cam")
+    assert (explain(model, noise(1), "grad_cam", layer="map") == default).all()
+    with pytest.raises(ValueError, match="layer must be None for smooth_grad"):
+        explain(model, noise(1), "smooth_grad", layer="map")
     with pytest.raises(ValueError, match="'nose'.*Candidates: .*map"):
         explain(model, noise(1), "grad_cam", layer="nose")
 
@@ -350,13 +450,13 @@ def test_it_is_public():
 
 def test_errors():
     model, images = linear_head(), noise(1)
-    with pytest.raises(ValueError, match="grad_cam, attention, got 'lime'"):
+    with pytest.raises(ValueError, match="grad_input, attention, got 'lime'"):
         explain(model, images, "lime")
     for wrong in (images[0], images[..., 0], noise(1, 4), images[None]):
         with pytest.raises(ValueError, match="images must have the shape"):
             explain(model, wrong)
     with pytest.raises(
-        ValueError, match="needs a model with an attention layer.* Use grad_input"
+        ValueError, match="needs a model with an attention layer.* Use another"
     ):
         explain(model, images, "attention")
     attentive, _ = attending(SqueezeExcitation(name="squeeze"))
