@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from keras_fer.labels import LABELS
+from keras_fer.training import batches
 from tests.workshop.train_worker import PLAIN, draw
 from zoo import data, evaluate, mixture, train
 from zoo.data import Faces
