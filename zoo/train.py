@@ -136,7 +136,7 @@ def _start(run, model):
             start = copy_backbone(run.recipe.start_backbone, model)
     if run.devices.chief:
         with replacing(run.out / "start.json") as temporary:
-            temporary.write_text(json.dumps(start, indent=1) + "\n")
+            temporary.write_text(json.dumps(dataclasses.asdict(start), indent=1) + "\n")
 
 
 def _open_folder(out, resume):
