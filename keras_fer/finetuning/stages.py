@@ -151,6 +151,8 @@ def _train(run: Run, stage: _Stage, rate: Any) -> list[Logs]:
         start = trained.get_weights()
         averaged.set_weights(start)
         held_out, targets = stage.take(held), run.targets[held]
+        if isinstance(held_out, tuple):  # `predict` takes several inputs as a list.
+            held_out = list(held_out)
         predicted = averaged.predict(held_out, batch_size=256, verbose=0)
         state.before = _score(settings)(validation_logs(predicted, targets))
         scores = [_score(settings)(row) for row in state.history]
@@ -241,11 +243,7 @@ def _once(compute: Callable[[], Callable[[np.ndarray], Any]]) -> Any:
     """What a function returns, computed when it is first called."""
     cached = functools.cache(compute)
 
-    def take(rows: np.ndarray) -> Any:
-        parts = cached()(rows)
-        return list(parts) if isinstance(parts, tuple) else parts
-
-    return take
+    return lambda rows: cached()(rows)
 
 
 def copy_of(model: ExpressionClassifier) -> ExpressionClassifier:

@@ -18,22 +18,28 @@ pytestmark = pytest.mark.medium
 SETTINGS = TrainingSettings(head_epochs=3, epochs=2, batch_size=8, head_rate=1e-2)
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """A `.keras` file of a tiny model of three expressions."""
-    path = tmp_path_factory.mktemp("start") / "start.keras"
+def tiny(path, several=False):
+    """Writes a tiny model of three expressions, on one feature map or several."""
     keras.utils.set_random_seed(0)
     crops = keras.Input((24, 24, 3))
-    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(crops)
-    x = keras.layers.BatchNormalization()(x)
+    first = keras.layers.Conv2D(4, 3, strides=2, padding="same")(crops)
+    x = keras.layers.BatchNormalization()(first)
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu", padding="same")(x)
-    backbone = keras.Model(crops, x, name="backbone")
+    backbone = keras.Model(crops, [x, first] if several else x, name="backbone")
     images = keras.Input((None, None, None))
     x = backbone(ImageNormalization(24, name="normalization")(images))
+    if several:
+        x = keras.layers.Concatenate()([keras.layers.Flatten()(each) for each in x])
     x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
     outputs = classify(x, ["anger", "happiness", "fear"])
     ExpressionClassifier(images, outputs).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A `.keras` file of a tiny model."""
+    return tiny(tmp_path_factory.mktemp("start") / "start.keras")
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +167,14 @@ def test_what_is_not_better_is_not_kept(trained, faces, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_several_feature_maps(faces, tmp_path):
+    start = tiny(tmp_path / "start.keras", several=True)
+    settings = TrainingSettings(head_epochs=2, epochs=1, class_weights=True)
+    result = train(faces, tmp_path / "mine.keras", start, settings=settings)
+    assert [len(logs) for logs in result.history.values()] == [2, 1]
+    assert load_saved(result.path).labels == result.labels
 
 
 def test_files_of_others_are_kept(start, faces, tmp_path):
