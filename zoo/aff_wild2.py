@@ -41,9 +41,9 @@ from PIL import Image
 from sklearn import metrics
 
 from keras_fer.console import one_line, print_error, without_native_output
+from keras_fer.files import replacing
 from keras_fer.labels import DATASET_CODES
 from tfds_builders.base import UNREADABLE
-from zoo.checkpoint import replacing
 from zoo.mixture import fit
 from zoo.shared_labels import match
 from zoo.target import find
