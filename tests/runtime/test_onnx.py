@@ -169,9 +169,7 @@ def test_embeddings_give_the_probabilities(name):
     images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 3), dtype=np.uint8)
     if zoo.info(name).architecture == "ScanCCI":
         # Five votes, so no dense layer is the last one.
-        with pytest.raises(
-            ValueError, match="embed needs a graph that ends in"
-        ):
+        with pytest.raises(ValueError, match="embed needs a graph that ends in"):
             model.embed(images)
         return
     features = model.embed(images, batch_size=2)
