@@ -206,6 +206,24 @@ def parity():
     return markdown([*header, "accuracy, points", "MB"], rows)
 
 
+def saliency():
+    """Insertion, deletion and their difference of every method on every preset."""
+    result = json.loads((BENCHMARKS / "saliency.json").read_text())
+    methods = {}
+    for name, rows in result["models"].items():
+        for row in rows:
+            share = f", {row['explained']:.0%} of faces" * (row["explained"] < 1)
+            methods.setdefault(row["method"], {})[name] = (
+                f"{row['insertion']:.2f} - {row['deletion']:.2f} = "
+                f"{row['difference']:.2f} ± {row['half_interval']:.2f}{share}"
+            )
+    rows = [
+        [f"`{method}`", *(cells.get(name, "-") for name in result["models"])]
+        for method, cells in methods.items()
+    ]
+    return markdown(["method", *(f"`{name}`" for name in result["models"])], rows)
+
+
 def out_of_scope():
     """Out-of-scope use of the models."""
     return OUT_OF_SCOPE.read_text("utf-8").strip()
@@ -238,6 +256,7 @@ TABLES = {
         crop_margin,
         inference,
         parity,
+        saliency,
         out_of_scope,
     )
 }
