@@ -181,25 +181,16 @@ def train(
         network = _load(model, labels, settings.seed)
         images, crops = cached_crops(folder, items, loaded, network.input_size)
         items = [crop.item for crop in crops if not crop.problem]
+        _check_used(crops, labels)
         _report_images(report, items, crops, labels, start.labels, start.name)
-        if not items:
-            raise ValueError(
-                f"None of the {len(crops)} images of {str(source)!r} can be used; of "
-                f"the first, {crops[0].item.path!r}: {crops[0].problem}."
-            )
         held = divide(items, images, settings.hold_out, settings.by, settings.seed)
         report(f"{(~held).sum():,} images to train on, {held.sum():,} held out")
         history, probabilities = _train(
             network, folder, settings, images, held, items, report
         )
         truth = [labels.index(items[row].label) for row in np.flatnonzero(held)]
-        from keras_fer.finetuning.stages import copy_of
-
         evaluation = _calibrate(network, truth, probabilities)
-        # A model of its own, so that no optimizer is saved.
-        final = copy_of(network)
-        with replacing(path, overwrite) as temporary:
-            final.save(temporary)
+        _save(network, path, overwrite)
         shutil.rmtree(folder)
     return TrainingResult(
         path,
@@ -282,23 +273,48 @@ def _open_folder(folder: pathlib.Path) -> None:
             ) from None
 
 
+def _check_used(crops: Sequence[Crop], labels: Sequence[str]) -> None:
+    """Raises a `ValueError` if a class has no image that can be used."""
+    used = {crop.item.label for crop in crops if not crop.problem}
+    for label in labels:
+        if label not in used:
+            first = next(crop for crop in crops if crop.item.label == label)
+            raise ValueError(
+                f"No image of {label} can be used; of the first, {first.item.path!r}: "
+                f"{first.problem}."
+            )
+
+
+def _save(network: ExpressionClassifier, path: pathlib.Path, overwrite: bool) -> None:
+    from keras_fer.finetuning.stages import copy_of
+
+    # A model of its own, so that no optimizer is saved.
+    final = copy_of(network)
+    with replacing(path, overwrite) as temporary:
+        final.save(temporary)
+
+
 def _check_facts(file: pathlib.Path, facts: dict[str, Any]) -> None:
-    """Refuses to resume a run of other data or settings."""
-    if not file.is_file():
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    """Refuses to resume a run of other data or settings that has finished an epoch."""
+    different = list(facts)
+    if file.is_file():
+        try:
+            before = dict(json.loads(file.read_text("utf-8")))
+        except (ValueError, TypeError):
+            before = {}
+        different = [name for name in facts if before.get(name) != facts[name]]
+    if not different:
         return
-    try:
-        before = dict(json.loads(file.read_text("utf-8")))
-    except (ValueError, TypeError):
-        before = {}
-    different = [name for name in facts if before.get(name) != facts[name]]
-    if different:
+    if any(file.parent.glob("*.npz")):
         raise ValueError(
             f"{str(file.parent)!r} holds an unfinished run, which differs in its "
             f"{', '.join(different)}. Repeat the command that it was started with, "
             "or delete the folder to start again."
         )
+    if different != ["settings"]:  # The crops are others, too.
+        (file.parent / "crops.jsonl").unlink(missing_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
 
 
 def _load(

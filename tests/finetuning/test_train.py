@@ -203,6 +203,24 @@ def test_wrong_arguments(start, faces, tmp_path):
             TrainingSettings(**wrong)
 
 
+def test_a_run_that_has_not_started_can_be_changed(start, faces, tmp_path):
+    path, lines = tmp_path / "mine.keras", []
+    wrong = TrainingSettings(by="subject")
+    with pytest.raises(ValueError, match="needs to know the subjects"):
+        train(faces, path, start, settings=wrong, report=lines.append)
+    settings = TrainingSettings(head_epochs=1, epochs=0)
+    assert train(faces, path, start, settings=settings).path == path
+
+
+def test_a_class_without_a_usable_image_is_an_error(start, tmp_path):
+    for name in ("calm", "sad"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        (tmp_path / "faces" / name / "1.png").write_bytes(b"damaged")
+    Image.fromarray(drawn(0)).save(tmp_path / "faces" / "calm" / "2.png")
+    with pytest.raises(ValueError, match="No image of sad can be used; .*1.png"):
+        train(tmp_path / "faces", tmp_path / "mine.keras", start)
+
+
 def _one_class(folder):
     (folder / "faces" / "calm").mkdir(parents=True)
     Image.fromarray(drawn(0)).save(folder / "faces" / "calm" / "1.png")
