@@ -153,7 +153,8 @@ def load(
         `(B, num_classes)`. `model.labels` names them. It is compiled for integer
         labels in that order. With trained weights, the BatchNorm layers of the
         backbone are frozen: `fit` leaves their statistics as they are. To train them,
-        too, set `model.get_layer("backbone").trainable = True` and compile again.
+        too, set `layer.trainable = True` for each `layer` of
+        `model.get_layer("backbone").layers`, and compile again.
         With `runtime="onnx"`, a `keras_fer.runtime.OnnxModel`.
 
     Raises:

@@ -258,3 +258,18 @@ def test_fine_tuning_beats_the_same_head_on_random_weights(real_data):
         )
     print(scores)
     assert scores["default"] > scores[None] + 0.2
+
+
+def test_the_batch_norm_of_the_backbone_can_be_trained_again():
+    model = zoo.load("patt_lite")
+    layers = model.get_layer("backbone").layers
+    norms = [
+        each for each in layers if isinstance(each, keras.layers.BatchNormalization)
+    ]
+    assert norms and not any(each.trainable for each in norms)
+    for each in layers:  # As the docstring of `zoo.load` says.
+        each.trainable = True
+    before = len(model.trainable_weights)
+    assert all(each.trainable for each in norms)
+    frozen = zoo.load("patt_lite")
+    assert before == len(frozen.trainable_weights) + 2 * len(norms)
