@@ -77,7 +77,13 @@ def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     ).stdout
     revealed = dict(re.findall(r'user.py:(\d+): note: Revealed type is "(.+)"', output))
     function, faces, label, labels, explain, multi_worker = revealed.values()
-    assert "def (image: " in function and f"-> {faces}" in function
+    # For one image and, of an iterable, with errors raised and returned.
+    assert function.startswith("Overload(def (image: ")
+    assert re.findall(r"\) -> (\S.*?)(?:, def|\)$)", function) == [
+        faces,
+        f"list[{faces}]",
+        f"list[{faces} | keras_fer.faces.images.ImageError]",
+    ]
     assert faces == "list[keras_fer.faces.detect.base.Face]"
     assert label in ("str", "str | None")
     assert labels.startswith("tuple[")

@@ -439,7 +439,9 @@ def test_explain_writes_one_saliency_map_per_method(run, tmp_path, portrait):
         # captions are on top, so they are the same.
         assert abs(columns - x - width / 2).max() < 0.6 * max(width, height)
         assert abs(rows - y - height / 2).max() < 0.6 * max(width, height)
-        assert len(rows) > 0.01 * width * height
+        # The maps of the finer methods are sparse.
+        least = 0.01 if name in ("hires_cam", "smooth_grad") else 0.1
+        assert len(rows) > least * width * height
         box = images[name][y, x : x + width]
         np.testing.assert_array_equal(box, images["faces"][y, x : x + width])
 

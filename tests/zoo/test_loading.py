@@ -44,7 +44,9 @@ def test_unknown_names_get_suggestions(function, name, near):
 def test_presets_say_the_truth(name):
     preset = PRESETS[name]
     file = loading.bundled(preset)
-    assert file.stat().st_size < 6 * 2**20
+    # SCAN-CCI has two convolutions of 256 channels for attention alone.
+    most = 6 if name == "scan_cci.ferplus" else 4
+    assert file.stat().st_size < most * 2**20
     assert hashlib.sha256(file.read_bytes()).hexdigest() == preset.sha256
     model = zoo.load(name)
     assert isinstance(model, keras.Model) and model.compiled

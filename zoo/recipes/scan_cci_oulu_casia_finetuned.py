@@ -16,13 +16,7 @@ AffectNet and RAF-DB, at 1e-5 for all layers. Everything else is that of
 import dataclasses
 
 from zoo.recipes import scan_cci_oulu_casia
-from zoo.recipes.scan_cci_raf_db import BackboneSGD
-
-
-def sgd(rate, **options):
-    """SGD in which the backbone learns at the same rate."""
-    return BackboneSGD(rate, share=1.0, decay=1e-3, **options)
-
+from zoo.recipes.scan_cci_ck_plus_finetuned import sgd
 
 (STAGE,) = scan_cci_oulu_casia.RECIPE.stages
 
