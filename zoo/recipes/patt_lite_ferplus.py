@@ -2,9 +2,9 @@
 
     python -m zoo.train patt_lite_ferplus --data DIR --backbone-weights imagenet
 
-About three hours on two CPU cores (TensorFlow 2.21, seed 0). The bundled weights took
-these stages in two runs: the first five when the epoch with the highest accuracy was
-kept, the last two as they are here. With KERAS_BACKEND=jax it needs no TensorFlow.
+The bundled weights took these stages in two runs (TensorFlow 2.21, seed 0): the first
+five when the epoch with the highest accuracy was kept, the last two as they are here.
+The whole has not been run at once. With KERAS_BACKEND=jax it needs no TensorFlow.
 
 These are our choices, not the paper's: images of 64 and then 96 px, votes as soft
 labels, AdamW, two stages in which BatchNorm learns the statistics of faces, attention
