@@ -120,7 +120,7 @@ def test_a_run_starts_from_the_backbone_of_another_architecture():
                 layer.get_weights(), expected.get_weights(), strict=True
             ):
                 np.testing.assert_array_equal(one, other)
-    # Nine blocks of PAtt-Lite, and not the two after them or the attention.
+    # What PAtt-Lite has, and not what comes after conv_dw_9, or the attention.
     assert {"conv1", "conv_pw_8", "conv_dw_9"} <= changed <= ends
     other = models.LLAM(7, input_size=48, backbone="resnet18")
     message = "start_backbone must .*, but 'patt_lite.ferplus' has another one"
