@@ -3,8 +3,8 @@
     python -m zoo.train llam_ferplus --data DIR --backbone-weights imagenet
 
 The backbone starts from patt_lite.ferplus up to conv_dw_9, where that ends, and from
-ImageNet after it. `iram_ferplus`, `pal_ferplus` and `scan_cci_light_ferplus` differ from it in
-the architecture and its loss alone, so that they can be compared.
+ImageNet after it. `iram_ferplus`, `pal_ferplus` and `scan_cci_light_ferplus` differ
+from it in the architecture and its loss alone, so that they can be compared.
 """
 
 from zoo.recipe import Recipe, Stage
