@@ -79,7 +79,7 @@ def test_a_type_checker_knows_the_lazy_attributes(tmp_path, pytestconfig):
     function, faces, label, labels, explain, multi_worker = revealed.values()
     # For one image and, of an iterable, with errors raised and returned.
     assert function.startswith("Overload(def (image: ")
-    assert re.findall(r"\) -> (\S.*?)(?:, def|\)$)", function) == [
+    assert re.findall(r"\) -> (list\[.*?\])(?=, def \(image|\)$)", function) == [
         faces,
         f"list[{faces}]",
         f"list[{faces} | keras_fer.faces.images.ImageError]",
